@@ -1,0 +1,378 @@
+"""The contracts: what a corruption, masker, reconstructor, metric and data set are.
+
+Protocols and frozen dataclasses; nothing to inherit. A plug-in that has these attributes is a plug-in.
+
+Conventions, everywhere in robench:
+
+* Images are ``(H, W, 3)`` uint8 sRGB. Masks are ``(H, W)`` float32 in [0, 1]. Depth is ``(H, W)`` float32 in metres along
+  the viewing axis, ``+inf`` where nothing is hit.
+* Pixel coordinates put integers at pixel centres (OpenCV): the image spans ``[-0.5, W-0.5] x [-0.5, H-0.5]``, x right, y down.
+* Meshes are in centimetres. *World* frame: y up, the person faces +z at yaw 0. *View* frame: x right, y up, z towards the
+  viewer, origin at the point the camera turns around.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robench.errors import FailureKind
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.float32]
+Depth = NDArray[np.float32]
+Affine = NDArray[np.float64]
+Params = Mapping[str, Any]
+"""Drawn parameters: JSON-able, so that a manifest can replay an image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A triangle mesh in centimetres. Compared and hashed by identity, so that trees built on it can be kept.
+
+    Attributes:
+        vertices: (V, 3) float32.
+        faces: (F, 3) int32, counter-clockwise seen from outside.
+        colours: (V, 3) uint8 sRGB, or None.
+    """
+
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    colours: NDArray[np.uint8] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True if there is no face."""
+        return len(self.faces) == 0
+
+    def transformed(self, matrix: NDArray[np.float64]) -> Mesh:
+        """Return the mesh with vertices mapped by a (4, 4) matrix; a reflection also flips the faces."""
+        vertices = (self.vertices @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32)
+        faces = self.faces if np.linalg.det(matrix[:3, :3]) > 0 else self.faces[:, ::-1].copy()
+        return replace(self, vertices=vertices, faces=faces)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """An orthographic or pinhole camera that looks along -z of its view frame.
+
+    Orthographic: ``u = scale * x + cx``, ``v = -scale * y + cy`` with ``scale`` in pixels per centimetre.
+    Pinhole: ``u = scale * x / d + cx``, ``v = -scale * y / d + cy`` with ``d = distance - z`` in centimetres and ``scale`` in pixels.
+
+    Attributes:
+        view_from_world: (4, 4) rigid transform, world to view frame, centimetres.
+        scale: Pixels per centimetre (orthographic) or focal length in pixels (pinhole).
+        centre: ``(cx, cy)`` principal point in pixels (integers are pixel centres).
+        distance: Centimetres from the camera to the view frame's origin.
+        width: Image width in pixels.
+        height: Image height in pixels.
+        kind: ``orthographic`` or ``pinhole``.
+    """
+
+    view_from_world: NDArray[np.float64]
+    scale: float
+    centre: tuple[float, float]
+    width: int
+    height: int
+    distance: float = 1000.0
+    kind: Literal["orthographic", "pinhole"] = "orthographic"
+
+    def project(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """Project (N, 3) world points to (N, 3): pixel u, pixel v, depth in metres along the viewing axis."""
+        view = np.asarray(points, np.float64) @ self.view_from_world[:3, :3].T + self.view_from_world[:3, 3]
+        depth = self.distance - view[:, 2]
+        k = self.scale if self.kind == "orthographic" else self.scale / depth
+        return np.stack([k * view[:, 0] + self.centre[0], -k * view[:, 1] + self.centre[1], depth / 100.0], axis=1)
+
+    def followed(self, affine: Affine | None) -> Camera:
+        """Return the camera that took the picture after its pixels were moved by a 2x3 similarity.
+
+        The rotation goes into the view frame (so ground truth follows), scale and shift into the intrinsics.
+
+        Args:
+            affine: (2, 3) map from old to new pixel coordinates (rotation, uniform scale, shift), or None.
+
+        Raises:
+            ValueError: If the map is not a similarity (shear or mirror cannot be a camera motion).
+        """
+        if affine is None:
+            return self
+        a = np.asarray(affine, np.float64)
+        ratio = float(np.hypot(a[0, 0], a[1, 0]))
+        c, s = a[0, 0] / ratio, a[1, 0] / ratio
+        if not np.allclose(a[:, :2], ratio * np.array([[c, -s], [s, c]]), atol=1e-6):
+            raise ValueError(f"a camera can follow only a similarity, got the map {a[:, :2].tolist()}")
+        # Pixel y points down, view y up: a rotation by +t in pixels is one by -t in the view frame.
+        turn = np.eye(4)
+        turn[:2, :2] = [[c, s], [-s, c]]
+        centre = a[:, :2] @ np.asarray(self.centre) + a[:, 2]
+        return replace(
+            self,
+            view_from_world=turn @ self.view_from_world,
+            scale=self.scale * ratio,
+            centre=(float(centre[0]), float(centre[1])),
+        )
+
+    def resized(self, width: int, height: int) -> Camera:
+        """Return the camera of the same picture resampled to another size of the same aspect."""
+        r = width / self.width
+        cx, cy = ((c + 0.5) * r - 0.5 for c in self.centre)
+        return replace(self, scale=self.scale * r, centre=(cx, cy), width=width, height=height)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for a JSON file."""
+        return {
+            "kind": self.kind,
+            "view_from_world": self.view_from_world.tolist(),
+            "scale": self.scale,
+            "centre": list(self.centre),
+            "width": self.width,
+            "height": self.height,
+            "distance": self.distance,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Camera:
+        """Read what `to_json` wrote."""
+        values = dict(data)
+        values["view_from_world"] = np.asarray(values["view_from_world"], np.float64)
+        values["centre"] = (float(values["centre"][0]), float(values["centre"][1]))
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set, with what lies beside it. Paths, not pixels: a plan of a million cells stays small."""
+
+    sample_id: str
+    subject_id: str
+    view: float
+    image: Path
+    mask: Path | None = None
+    depth: Path | None = None
+    normals: Path | None = None
+    camera: Camera | None = None
+    mesh: Path | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """Who a plug-in is. Kinds of plug-in add their own fields in `extra`.
+
+    Attributes:
+        name: The name users type.
+        version: Goes up when results change.
+        summary: One line.
+        licence: SPDX id.
+        reference: Paper and section, or "ours".
+        needs: Inputs beyond the image, e.g. ``{"depth"}``.
+        extra: Kind-specific facts (severity table, unit, weights sha256, ...), printed by ``robench show``.
+    """
+
+    name: str
+    version: str
+    summary: str
+    licence: str = "Apache-2.0"
+    reference: str = "ours"
+    needs: frozenset[str] = frozenset()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class CardLike(Protocol):
+    """The attributes every card has (the corruptions package brings its own card class)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def licence(self) -> str: ...
+    @property
+    def reference(self) -> str: ...
+    @property
+    def needs(self) -> frozenset[str]: ...
+    @property
+    def extra(self) -> Mapping[str, Any]: ...
+
+
+class CorruptedLike(Protocol):
+    """What a corruption returns."""
+
+    @property
+    def image(self) -> Image: ...
+    @property
+    def affine(self) -> Affine | None: ...
+    @property
+    def notes(self) -> Mapping[str, Any]: ...
+
+
+@runtime_checkable
+class Corruption(Protocol):
+    """A pure function on images, in two steps: draw parameters, apply them.
+
+    ``card.extra["severities"]`` maps 1..5 to physical parameters; ``moves_pixels`` says that `apply` returns an affine.
+    """
+
+    card: CardLike
+    moves_pixels: bool
+
+    def sample(self, severity: int, shape: tuple[int, int], rng: np.random.Generator) -> Params:
+        """Draw JSON-able parameters for one image of shape (H, W)."""
+        ...
+
+    def apply(self, image: Image, params: Params, aux: Any) -> CorruptedLike:
+        """Corrupt an image; `aux` has ``depth`` (H, W) metres or None, and ``mask`` (H, W) or None."""
+        ...
+
+
+@runtime_checkable
+class Masker(Protocol):
+    """Finds the person. Must be opened before use."""
+
+    card: CardLike
+
+    def open(self, device: str) -> str:
+        """Load on ``cpu``, ``cuda`` or ``auto``; return the device really used."""
+        ...
+
+    def mask(self, image: Image) -> Mask:
+        """Return a (H, W) float32 mask in [0, 1]; all zero is legal, NaN is not."""
+        ...
+
+    def close(self) -> None:
+        """Free what `open` took."""
+        ...
+
+
+@dataclass(frozen=True)
+class OpenReport:
+    """What loading a checkpoint did: device really used, parameters, sha256 of the file."""
+
+    device: str
+    parameters: int
+    checkpoint_sha256: str
+    loaded_keys: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a reconstructor is given for one sample; nothing else."""
+
+    sample_id: str
+    image: Image
+    mask: Mask
+    camera: Camera
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A predicted mesh in the request camera's view frame, centimetres."""
+
+    mesh: Mesh
+    inputs_read: frozenset[str]
+    timings: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that a reconstructor could not do."""
+
+    kind: FailureKind
+    message: str
+
+
+@runtime_checkable
+class Reconstructor(Protocol):
+    """Turns a masked picture into a mesh."""
+
+    card: CardLike
+
+    def open(self, device: str, weights: Path | None = None) -> OpenReport:
+        """Load strictly (every missing or unexpected key is named) on ``cpu``, ``cuda`` or ``auto``."""
+        ...
+
+    def reconstruct(self, requests: Sequence[Request]) -> list[Reconstruction | Failure]:
+        """Reconstruct a batch; a batch never changes a result."""
+        ...
+
+    def close(self) -> None:
+        """Free what `open` took."""
+        ...
+
+
+@dataclass(frozen=True)
+class Degenerate:
+    """A metric that has no value here, and why. Never NaN, never 0, never -1."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a metric may look at: both meshes in the same view frame, and both masks.
+
+    Attributes:
+        prediction: Predicted mesh, or None when the metric needs none.
+        truth: Ground-truth mesh in the same frame, or None.
+        mask: (H, W) mask that the reconstructor was given.
+        true_mask: (H, W) true mask of the picture as corrupted.
+        camera: The camera of the picture as corrupted.
+        truth_unmoved: Ground truth in the view frame of the *clean* picture: what the paper compares with, also under roll.
+    """
+
+    prediction: Mesh | None
+    truth: Mesh | None
+    mask: Mask | None
+    true_mask: Mask | None
+    camera: Camera | None
+    truth_unmoved: Mesh | None = None
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A pure function with a card (``extra``: unit, direction, formula, n_points, seed, alignment)."""
+
+    card: CardLike
+
+    def __call__(self, scene: Scene) -> float | Degenerate:
+        """Return a finite value, or say why there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a data set on disk."""
+
+    path: Path
+    message: str
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """A reader of one layout on disk."""
+
+    card: CardLike
+
+    def accepts(self, root: Path) -> bool:
+        """True if the folder has this layout."""
+        ...
+
+    def samples(self, root: Path, split: str | None = None) -> Iterator[Sample]:
+        """Yield samples in a stable order with stable ids."""
+        ...
+
+    def verify(self, root: Path) -> list[Problem]:
+        """Return every problem found; an empty list means sound."""
+        ...
+
+    def revision(self, root: Path) -> str:
+        """Return a hash of the content that results depend on."""
+        ...

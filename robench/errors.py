@@ -1,0 +1,91 @@
+"""Errors of robench, and the exit code that each one ends a command with.
+
+A message says what happened, what was got, what was expected, and what to do next; a user's mistake never
+shows a traceback.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal
+
+FailureKind = Literal["failed", "timeout", "oom", "no_detection", "degenerate", "skipped"]
+
+
+class ExitCode(IntEnum):
+    """What a robench command's exit code means."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    TOO_MANY_FAILURES = 3
+    GATE_REGRESSION = 4
+    GATE_INCONCLUSIVE = 5
+    NOT_COMPARABLE = 6
+    ENVIRONMENT = 7
+    MISMATCH = 8
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class RobenchError(Exception):
+    """Base of every error that robench raises on purpose.
+
+    Args:
+        what: One clear sentence: what is wrong.
+        got: What was found.
+        expected: What would have been right.
+        hint: The next command or step.
+    """
+
+    exit_code: ExitCode = ExitCode.BUG
+
+    def __init__(self, what: str, *, got: str = "", expected: str = "", hint: str = "") -> None:
+        self.what, self.got, self.expected, self.hint = what, got, expected, hint
+        parts = [what.rstrip(".")]
+        if got:
+            parts.append(f"got {got}")
+        if expected:
+            parts.append(f"expected {expected}")
+        text = "; ".join(parts) + "."
+        if hint:
+            text += f" Try: {hint}"
+        super().__init__(text)
+
+
+class UsageError(RobenchError):
+    """The user asked for something that cannot be: a wrong name, path, value or file."""
+
+    exit_code = ExitCode.USAGE
+
+
+class EnvironmentNotReady(RobenchError):
+    """A device, a system library, weights or disk space is missing."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class NotComparable(RobenchError):
+    """Two results differ in protocol, data or recipe and must not be merged."""
+
+    exit_code = ExitCode.NOT_COMPARABLE
+
+
+class Mismatch(RobenchError):
+    """Stored bytes or values differ from what their record says."""
+
+    exit_code = ExitCode.MISMATCH
+
+
+class SampleFailure(RobenchError):
+    """One sample could not be done; becomes a row with a status, never a gap.
+
+    Args:
+        kind: The status that the row gets.
+        message: A short reason (200 characters are kept).
+    """
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(message)
+        self.kind: FailureKind = kind
+        self.message = message[:200]
