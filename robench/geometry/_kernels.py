@@ -1,0 +1,95 @@
+"""The Warp kernels, all in one module so that one compilation serves distances, winding numbers and ray casts.
+
+Imported inside functions only: Warp takes half a second to load, and a command that needs no geometry should not wait.
+"""
+
+# Warp ships no type for its decorators, and builds kernels from annotations that mypy cannot read.
+# mypy: disable-error-code="misc,valid-type,no-untyped-def,no-untyped-call,untyped-decorator,name-defined,type-arg"
+# ruff: noqa: ANN201
+
+import warp as wp
+
+if wp.config.log_level < wp.LOG_WARNING:
+    # The start-up banner would land on stdout, where commands print JSON.
+    wp.config.log_level = wp.LOG_WARNING
+# Nothing here is differentiated; leaving the adjoint out halves the compile time.
+wp.set_module_options({"enable_backward": False})
+
+FAR = wp.constant(wp.float32(1.0e30))
+
+
+@wp.kernel
+def closest(tree: wp.uint64, points: wp.array[wp.vec3], out: wp.array[wp.float32]):
+    """Distance from each point to the nearest triangle; -1 where there is none."""
+    i = wp.tid()
+    p = points[i]
+    q = wp.mesh_query_point_no_sign(tree, p, FAR)
+    out[i] = wp.float32(-1.0)
+    if q.result:
+        out[i] = wp.length(wp.mesh_eval_position(tree, q.face, q.u, q.v) - p)
+
+
+@wp.kernel
+def signed(tree: wp.uint64, points: wp.array[wp.vec3], accuracy: wp.float32, out: wp.array[wp.float32]):
+    """Signed distance, negative inside by the winding number; +inf where there is no triangle."""
+    i = wp.tid()
+    p = points[i]
+    q = wp.mesh_query_point_sign_winding_number(tree, p, FAR, accuracy, wp.float32(0.5))
+    out[i] = wp.inf
+    if q.result:
+        out[i] = q.sign * wp.length(wp.mesh_eval_position(tree, q.face, q.u, q.v) - p)
+
+
+@wp.kernel
+def cast_image(
+    tree: wp.uint64,
+    width: wp.int32,
+    start: wp.mat33,
+    ahead: wp.mat33,
+    face: wp.array[wp.int32],
+    bary: wp.array[wp.vec3],
+    depth: wp.array[wp.float32],
+):
+    """First hit along the ray of each pixel; rays are affine in (u, v, 1) for both kinds of camera."""
+    i = wp.tid()
+    pixel = wp.vec3(wp.float32(i % width), wp.float32(i / width), wp.float32(1.0))
+    q = wp.mesh_query_ray(tree, start * pixel, ahead * pixel, FAR)
+    face[i] = wp.int32(-1)
+    bary[i] = wp.vec3(wp.float32(0.0), wp.float32(0.0), wp.float32(0.0))
+    depth[i] = wp.inf
+    if q.result:
+        face[i] = q.face
+        bary[i] = wp.vec3(q.u, q.v, wp.float32(1.0) - q.u - q.v)
+        depth[i] = q.t
+
+
+@wp.kernel
+def occluded(
+    tree: wp.uint64,
+    origins: wp.array[wp.vec3],
+    directions: wp.array[wp.vec3],
+    reach: wp.float32,
+    out: wp.array[wp.int32],
+):
+    """1 where something lies within `reach` along a ray, else 0."""
+    i = wp.tid()
+    out[i] = wp.int32(0)
+    if wp.mesh_query_ray_anyhit(tree, origins[i], directions[i], reach):
+        out[i] = wp.int32(1)
+
+
+@wp.kernel
+def interpolate(
+    indices: wp.array[wp.int32],
+    values: wp.array[wp.vec3],
+    face: wp.array[wp.int32],
+    bary: wp.array[wp.vec3],
+    out: wp.array[wp.vec3],
+):
+    """Blend vertex values at hits; zero where nothing was hit."""
+    i = wp.tid()
+    f = face[i]
+    out[i] = wp.vec3(wp.float32(0.0), wp.float32(0.0), wp.float32(0.0))
+    if f >= 0:
+        b = bary[i]
+        out[i] = b[0] * values[indices[3 * f]] + b[1] * values[indices[3 * f + 1]] + b[2] * values[indices[3 * f + 2]]

@@ -1,0 +1,230 @@
+"""A triangle mesh with its search tree: exact distances, winding numbers and ray casts on CPU and CUDA (Warp)."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robench.contracts import Mesh
+from robench.errors import EnvironmentNotReady, UsageError
+from robench.geometry.mesh import is_watertight, vertex_normals
+
+# Below this ratio of node size to distance the winding number uses the node's dipole; Warp's own default.
+_WINDING_ACCURACY = 2.0
+
+
+def resolve_device(device: str) -> str:
+    """Return the Warp device for ``cpu``, ``cuda``, ``cuda:N`` or ``auto`` (CUDA where there is one).
+
+    Raises:
+        EnvironmentNotReady: If CUDA is asked for and not there.
+        UsageError: If the name is none of these.
+    """
+    import robench.geometry._kernels  # noqa: F401  # quietens Warp before its banner
+    import warp as wp
+
+    if device == "cpu":
+        return "cpu"
+    if device == "auto":
+        return "cuda:0" if wp.is_cuda_available() else "cpu"
+    name = "cuda:0" if device == "cuda" else device
+    if not name.startswith("cuda:") or not name[5:].isdigit():
+        raise UsageError("Unknown device", got=repr(device), expected="cpu, cuda, cuda:N or auto")
+    if int(name[5:]) >= wp.get_cuda_device_count():
+        raise EnvironmentNotReady(
+            f"No CUDA device for '{device}'", got=f"{wp.get_cuda_device_count()} devices", hint="--device cpu"
+        )
+    return name
+
+
+class Surface:
+    """A mesh ready to be asked about. Build it once, ask often; trees and normals are made when first needed.
+
+    Coordinates are moved to the mesh's centre before they become float32, so that answers keep float32's precision
+    relative to the mesh's size and not to its distance from the origin.
+
+    Args:
+        mesh: At least one face; finite vertices; any unit (answers come in it).
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+
+    Raises:
+        ValueError: If there is no face, a face names a vertex that is not there, or a used vertex is not finite.
+    """
+
+    def __init__(self, mesh: Mesh, device: str = "cpu") -> None:
+        if mesh.is_empty:
+            raise ValueError("a mesh without faces has no surface")
+        if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
+            raise ValueError(f"faces name vertices outside 0..{len(mesh.vertices) - 1}")
+        used = np.unique(mesh.faces)
+        corners = np.asarray(mesh.vertices, np.float64)[used]
+        if not np.isfinite(corners).all():
+            raise ValueError("a mesh with vertices that are not finite has no surface")
+        self.device = resolve_device(device)
+        # The arrays, not the Mesh: `surface_of` keeps this object only as long as its mesh lives.
+        self.vertices = mesh.vertices
+        self.faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
+        self.colours = mesh.colours
+        self.low = corners.min(axis=0)
+        self.high = corners.max(axis=0)
+        self.centre = (self.low + self.high) / 2.0
+        # A vertex that no face uses may be anything; it must not poison the tree.
+        centred = np.zeros((len(mesh.vertices), 3), np.float32)
+        centred[used] = corners - self.centre
+        self._centred = centred
+
+    def _local(self, points: NDArray[Any]) -> Any:
+        import warp as wp
+
+        local = (np.asarray(points, np.float64).reshape(-1, 3) - self.centre).astype(np.float32)
+        return wp.array(local, dtype=wp.vec3, device=self.device)
+
+    def _build(self, winding: bool) -> Any:
+        import warp as wp
+
+        points = wp.array(self._centred, dtype=wp.vec3, device=self.device)
+        return wp.Mesh(points=points, indices=self.indices, support_winding_number=winding)
+
+    @functools.cached_property
+    def indices(self) -> Any:
+        """The faces as a flat Warp array."""
+        import warp as wp
+
+        return wp.array(self.faces.ravel(), dtype=wp.int32, device=self.device)
+
+    @functools.cached_property
+    def tree(self) -> Any:
+        """The Warp mesh for distances and rays, centred on `centre`."""
+        return self._build(winding=False)
+
+    @functools.cached_property
+    def _winding_tree(self) -> Any:
+        return self._build(winding=True)
+
+    @functools.cached_property
+    def normals(self) -> NDArray[np.float32]:
+        """(V, 3) float32 unit vertex normals."""
+        return vertex_normals(Mesh(self.vertices, self.faces))
+
+    @functools.cached_property
+    def watertight(self) -> bool:
+        """True if each edge is matched by one the other way."""
+        return is_watertight(Mesh(self.vertices, self.faces))
+
+    def distances(self, points: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the (N,) float32 exact distance of each (N, 3) point to the nearest triangle, in the mesh's unit.
+
+        Raises:
+            ValueError: If a point is not finite, or no face has any area.
+        """
+        import warp as wp
+
+        from robench.geometry import _kernels
+
+        _check_points(points)
+        if len(points) == 0:
+            return np.zeros(0, np.float32)
+        local = self._local(points)
+        out = wp.empty(len(points), dtype=wp.float32, device=self.device)
+        wp.launch(_kernels.closest, len(points), inputs=[self.tree.id, local], outputs=[out], device=self.device)
+        found: NDArray[np.float32] = out.numpy()
+        if found.min() < 0:
+            raise ValueError("no face of the mesh has any area")
+        return found
+
+    def signed_distances(self, points: NDArray[Any]) -> NDArray[np.float32]:
+        """Return (N,) float32 distances, negative inside (winding number above one half).
+
+        Raises:
+            ValueError: If the mesh is not watertight, a point is not finite, or no face has any area.
+        """
+        import warp as wp
+
+        from robench.geometry import _kernels
+
+        _check_points(points)
+        if not self.watertight:
+            raise ValueError("inside and outside need a watertight mesh; this one has open edges")
+        if len(points) == 0:
+            return np.zeros(0, np.float32)
+        local = self._local(points)
+        out = wp.empty(len(points), dtype=wp.float32, device=self.device)
+        inputs = [self._winding_tree.id, local, _WINDING_ACCURACY]
+        wp.launch(_kernels.signed, len(points), inputs=inputs, outputs=[out], device=self.device)
+        found: NDArray[np.float32] = out.numpy()
+        if np.isinf(found).any():
+            raise ValueError("no face of the mesh has any area")
+        return found
+
+    def occluded(self, origins: NDArray[Any], directions: NDArray[Any], reach: float = 1e30) -> NDArray[np.bool_]:
+        """Return (N,) bool: does a ray from (N, 3) `origins` along (N, 3) `directions` hit within `reach` lengths?"""
+        import warp as wp
+
+        from robench.geometry import _kernels
+
+        if len(origins) == 0:
+            return np.zeros(0, bool)
+        along = wp.array(np.ascontiguousarray(directions, np.float32), dtype=wp.vec3, device=self.device)
+        out = wp.empty(len(origins), dtype=wp.int32, device=self.device)
+        inputs = [self.tree.id, self._local(origins), along, min(float(reach), 1e30)]
+        wp.launch(_kernels.occluded, len(origins), inputs=inputs, outputs=[out], device=self.device)
+        return np.asarray(out.numpy() > 0)
+
+
+def _check_points(points: NDArray[Any]) -> None:
+    if not np.isfinite(points).all():
+        raise ValueError("points must be finite")
+
+
+_KEPT: WeakKeyDictionary[Mesh, dict[str, Surface]] = WeakKeyDictionary()
+
+
+def surface_of(mesh: Mesh, device: str = "cpu") -> Surface:
+    """Return the mesh's `Surface`, made once per mesh object and device and dropped with the mesh.
+
+    Raises:
+        ValueError: As `Surface`.
+    """
+    name = resolve_device(device)
+    kept = _KEPT.setdefault(mesh, {})
+    if name not in kept:
+        kept[name] = Surface(mesh, name)
+    return kept[name]
+
+
+def point_to_surface(
+    points: NDArray[Any], vertices: NDArray[Any], faces: NDArray[Any], device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Return the exact distance of each point to a triangle mesh.
+
+    Args:
+        points: (N, 3), finite.
+        vertices: (V, 3), finite, same unit and frame.
+        faces: (F, 3) vertex indices.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+
+    Returns:
+        (N,) float32 distances in the same unit.
+
+    Raises:
+        ValueError: If the mesh has no face or no area, or anything is not finite.
+    """
+    return Surface(Mesh(vertices, faces), device).distances(points)
+
+
+def signed_distance(points: NDArray[Any], mesh: Mesh, device: str = "cpu") -> NDArray[np.float32]:
+    """Return (N,) float32 distances of (N, 3) points to a watertight mesh, negative inside. See `Surface`."""
+    return surface_of(mesh, device).signed_distances(points)
+
+
+def contains(points: NDArray[Any], mesh: Mesh, device: str = "cpu") -> NDArray[np.bool_]:
+    """Return (N,) bool: which of the (N, 3) points lie inside a watertight mesh (winding number above one half).
+
+    Raises:
+        ValueError: If the mesh is empty or not watertight.
+    """
+    return np.asarray(surface_of(mesh, device).signed_distances(points) < 0)
