@@ -4,11 +4,12 @@ Protocols and frozen dataclasses; nothing to inherit. A plug-in that has these a
 
 Conventions, everywhere in robench:
 
-* Images are ``(H, W, 3)`` uint8 sRGB. Masks are ``(H, W)`` float32 in [0, 1]. Depth is ``(H, W)`` float32 in metres along
-  the viewing axis, ``+inf`` where nothing is hit.
-* Pixel coordinates put integers at pixel centres (OpenCV): the image spans ``[-0.5, W-0.5] x [-0.5, H-0.5]``, x right, y down.
-* Meshes are in centimetres. *World* frame: y up, the person faces +z at yaw 0. *View* frame: x right, y up, z towards the
-  viewer, origin at the point the camera turns around.
+* Images are ``(H, W, 3)`` uint8 sRGB. Masks are ``(H, W)`` float32 in [0, 1]. Depth is ``(H, W)`` float32 in metres
+  along the viewing axis, ``+inf`` where nothing is hit.
+* Pixel coordinates put integers at pixel centres (OpenCV): the image spans ``[-0.5, W-0.5] x [-0.5, H-0.5]``,
+  x right, y down.
+* Meshes are in centimetres. *World* frame: y up, the person faces +z at yaw 0. *View* frame: x right, y up, z towards
+  the viewer, origin at the point the camera turns around.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class Camera:
     """An orthographic or pinhole camera that looks along -z of its view frame.
 
     Orthographic: ``u = scale * x + cx``, ``v = -scale * y + cy`` with ``scale`` in pixels per centimetre.
-    Pinhole: ``u = scale * x / d + cx``, ``v = -scale * y / d + cy`` with ``d = distance - z`` in centimetres and ``scale`` in pixels.
+    Pinhole: ``u = scale * x / d + cx``, ``v = -scale * y / d + cy`` with ``d = distance - z`` in centimetres and
+    ``scale`` in pixels.
 
     Attributes:
         view_from_world: (4, 4) rigid transform, world to view frame, centimetres.
@@ -325,7 +327,8 @@ class Scene:
         mask: (H, W) mask that the reconstructor was given.
         true_mask: (H, W) true mask of the picture as corrupted.
         camera: The camera of the picture as corrupted.
-        truth_unmoved: Ground truth in the view frame of the *clean* picture: what the paper compares with, also under roll.
+        truth_unmoved: Ground truth in the view frame of the *clean* picture: what the paper compares with, also
+            under roll.
     """
 
     prediction: Mesh | None
