@@ -9,26 +9,30 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 import traceback
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_args, overload
 
-from robench.contracts import CardLike, Corruption, Dataset, Masker, Metric, Reconstructor
 from robench.errors import EnvironmentNotReady, UsageError
+
+if TYPE_CHECKING:
+    from robench.contracts import CardLike, Corruption, Dataset, Masker, Metric, Reconstructor
 
 Kind = Literal["models", "corruptions", "maskers", "metrics", "datasets"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_PROTOCOLS: Mapping[str, type] = {
-    "models": Reconstructor,
-    "corruptions": Corruption,
-    "maskers": Masker,
-    "metrics": Metric,
-    "datasets": Dataset,
+_PROTOCOLS: Mapping[Kind, str] = {
+    "models": "Reconstructor",
+    "corruptions": "Corruption",
+    "maskers": "Masker",
+    "metrics": "Metric",
+    "datasets": "Dataset",
 }
+"""Names in `robench.contracts`, which is imported only when a plug-in is loaded: it brings NumPy."""
 _OURS = "robench"
 _T = TypeVar("_T")
 
@@ -93,9 +97,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name of a kind (plural, as in ``robench list``) that nothing is registered under."""
     names = list(known)
-    hint = " ".join(filter(None, [did_you_mean(name, names), f"robench list {kind}"]))
-    expected = "one of " + ", ".join(names) if names else "an installed plug-in (none is registered)"
-    return UsageError(f"There is no {kind.removesuffix('s')} '{name}'", expected=expected, hint=hint)
+    close = did_you_mean(name, names)
+    expected = "one of " + ", ".join(names) if names else "an installed plug-in, and there is none"
+    return UsageError(
+        f"There is no {kind.removesuffix('s')} '{name}'",
+        expected=f"{expected} ({close})" if close else expected,
+        hint=f"robench list {kind}",
+    )
 
 
 @overload
@@ -127,14 +135,9 @@ def load(kind: Kind, name: str) -> Any:
     except (Exception, SystemExit) as error:
         # A stranger's module may do anything on import, sys.exit() included; it must not end the command.
         _broken(entry, f"{type(error).__name__}: {error}", cause=error)
-    protocol = _PROTOCOLS[kind]
-    missing = [member for member in _members(protocol) if not hasattr(plugin, member)]
-    if protocol is Metric and not callable(plugin):
-        missing.append("__call__")
-    if not missing:
-        missing = [f"card.{member}" for member in _members(CardLike) if not hasattr(plugin.card, member)]
+    missing = _missing(kind, plugin)
     if missing:
-        _broken(entry, f"no {', '.join(missing)}", expected=f"what robench.contracts.{protocol.__name__} has")
+        _broken(entry, f"no {', '.join(missing)}", expected=f"what robench.contracts.{_PROTOCOLS[kind]} has")
     return plugin
 
 
@@ -147,13 +150,24 @@ def _broken(entry: Entry, got: str, expected: str = "", cause: BaseException | N
     ) from cause
 
 
+def _missing(kind: Kind, plugin: Any) -> list[str]:
+    """Return the parts of its contract that a plug-in lacks."""
+    contracts = importlib.import_module("robench.contracts")
+    missing = [member for member in _members(getattr(contracts, _PROTOCOLS[kind])) if not hasattr(plugin, member)]
+    if kind == "metrics" and not callable(plugin):
+        missing.append("__call__")
+    if not missing:
+        missing = [f"card.{member}" for member in _members(contracts.CardLike) if not hasattr(plugin.card, member)]
+    return missing
+
+
 def _members(protocol: type) -> list[str]:
     return sorted(name for name in {**vars(protocol), **protocol.__annotations__} if not name.startswith("_"))
 
 
 @dataclass(frozen=True)
 class Status:
-    """A plug-in as `survey` found it: `card` if it loads, else the `error` and its `trace`."""
+    """A plug-in as `survey` found it: its `card`, or the `error` that keeps it from loading and the whole `trace`."""
 
     entry: Entry
     card: CardLike | None
@@ -169,7 +183,7 @@ def survey(kind: Kind) -> list[Status]:
             result.append(Status(entry, load(kind, entry.name).card))
         except EnvironmentNotReady as error:
             trace = "".join(traceback.format_exception(error.__cause__ or error))
-            result.append(Status(entry, None, str(error), trace))
+            result.append(Status(entry, None, error.got, trace))
     return result
 
 
@@ -201,8 +215,8 @@ def recipe_survey() -> list[RecipeFile]:
                 raise NotADirectoryError(f"{folder} is not a folder")
             files = sorted(folder.glob("*.yaml"))
         except (Exception, SystemExit) as error:
-            problem = f"The recipes '{point.name}' from {origin} are broken; got {type(error).__name__}: {error}."
-            found.append((point.name, distribution, RecipeFile(point.name, origin, None, problem)))
+            broken = RecipeFile(point.name, origin, None, f"{type(error).__name__}: {error}")
+            found.append((point.name, distribution, broken))
             continue
         found += [(file.stem, distribution, RecipeFile(file.stem, origin, file)) for file in files]
     named = _by_name(found)
