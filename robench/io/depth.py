@@ -1,0 +1,198 @@
+"""Depth and normal maps.
+
+Depth is (H, W) float32 metres along the viewing axis, ``+inf`` where nothing is hit. Normals are (H, W, 3) float32 unit
+vectors in the view frame, zero where nothing is hit.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robench.contracts import Depth
+from robench.errors import UsageError
+from robench.io._png import encode_png
+from robench.io.files import read_json, sha256_bytes, write_bytes_atomic
+from robench.io.images import UnreadableInput
+
+DepthUnit = Literal["m", "mm", "1/512m"]
+"""Units that a depth PNG may be declared in; ``1/512m`` is the convention of Omnidata and 3DCC."""
+STEP: Final = 1 / 8192
+"""Depth is stored in steps of 0.12 mm: exact in float32 up to 2 km, and trailing zero bits compress."""
+DECLARATION: Final = "depth.json"
+"""File beside depth PNGs that declares their unit: ``{"unit": "mm"}``."""
+
+_METRES = {"m": 1.0, "mm": 1e-3, "1/512m": 1 / 512}
+_INVALID = (0, 65535)
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def read_depth(path: Path, shape: tuple[int, int] | None = None, unit: DepthUnit | None = None) -> Depth:
+    """Read a depth map.
+
+    ``.npz`` (array ``depth``, or the only array) and ``.npy`` hold float metres; a 16-bit grey PNG holds integers whose
+    unit must be declared by `unit` or by a `DECLARATION` file in the same folder, 0 and 65535 meaning "nothing there".
+    Values that are NaN, zero, negative or infinite become ``+inf``.
+
+    Args:
+        path: The file.
+        shape: (H, W) that the map must have.
+        unit: The unit of a PNG (or of an array file that is not in metres).
+
+    Returns:
+        (H, W) float32 metres.
+
+    Raises:
+        UnreadableInput: If the file is missing, damaged, of another size or type.
+        UsageError: If a PNG's unit is not declared.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        depth = _read_png(path, unit)
+    elif suffix in (".npz", ".npy"):
+        depth = read_array(path, "depth").astype(np.float32, copy=False) * np.float32(_METRES[unit or "m"])
+    else:
+        raise UnreadableInput(path, "a depth map is a .npz, .npy or 16-bit .png file")
+    if depth.ndim != 2:
+        raise UnreadableInput(path, f"a depth map is (H, W), this array is {depth.shape}")
+    if shape is not None and depth.shape != tuple(shape):
+        found, wanted = (f"{w}x{h}" for h, w in (depth.shape, shape))
+        raise UnreadableInput(path, f"the depth map is {found} pixels but its image is {wanted}")
+    return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.inf)).astype(np.float32)
+
+
+def write_depth(path: Path, depth: NDArray[Any]) -> str:
+    """Write (H, W) metres as a compressed ``.npz``, atomically, rounded to `STEP`; the same depth gives the same bytes.
+
+    Args:
+        path: Ends in ``.npz``.
+        depth: (H, W) metres, positive or ``+inf``.
+
+    Returns:
+        The SHA-256 of the file.
+
+    Raises:
+        ValueError: If the path has another suffix, the shape is not (H, W), or a value is NaN or not positive.
+        UsageError, EnvironmentNotReady: If the file cannot be written.
+    """
+    if Path(path).suffix != ".npz":
+        raise ValueError(f"depth is written as .npz, got {path}")
+    values = np.asarray(depth, np.float64)
+    if values.ndim != 2 or not bool((values > 0).all()):
+        raise ValueError("depth is (H, W) with positive metres or +inf")
+    return write_npz(path, {"depth": (np.maximum(np.rint(values / STEP), 1) * STEP).astype(np.float32)})
+
+
+def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> str:
+    """Write named arrays as a compressed ``.npz`` without timestamps, atomically; returns the SHA-256 of the file.
+
+    Raises:
+        UsageError, EnvironmentNotReady: If the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(arrays):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+            info.create_system = 3  # the same bytes on every operating system
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, member.getvalue(), zipfile.ZIP_DEFLATED, 4)
+    write_bytes_atomic(path, buffer.getvalue())
+    return sha256_bytes(buffer.getvalue())
+
+
+def read_array(path: Path, name: str) -> NDArray[Any]:
+    """Read one array of a ``.npy`` file, or the array `name` (or the only one) of a ``.npz``; pickles are refused.
+
+    Raises:
+        UnreadableInput: If the file is missing, damaged, not numeric, or has several arrays and none of that name.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            array = loaded
+        else:
+            with loaded:
+                key = name if name in loaded.files else loaded.files[0] if len(loaded.files) == 1 else None
+                if key is None:
+                    raise UnreadableInput(path, f"it has no array '{name}' but {', '.join(loaded.files) or 'nothing'}")
+                array = loaded[key]
+    except FileNotFoundError:
+        raise UnreadableInput(path, "there is no such file") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, MemoryError) as error:
+        raise UnreadableInput(path, f"it is not a NumPy array file, or damaged ({error})") from error
+    if array.dtype.kind not in "fiub":
+        raise UnreadableInput(path, f"its values are {array.dtype}, not numbers")
+    return array
+
+
+def write_normals(path: Path, normals: NDArray[Any]) -> str:
+    """Write (H, W, 3) unit vectors in the view frame as a 16-bit RGB PNG; returns its SHA-256.
+
+    A component n is stored as ``round(32767 (n + 1))``. The angular error of a stored normal is below 0.003 degrees; a zero vector (nothing hit) is stored exactly.
+
+    Raises:
+        ValueError: If the shape is not (H, W, 3) or a component is outside [-1, 1] or not a number.
+        UsageError, EnvironmentNotReady: If the file cannot be written.
+    """
+    values = np.asarray(normals, np.float64)
+    if values.ndim != 3 or values.shape[2] != 3 or not bool((np.abs(values) <= 1 + 1e-6).all()):
+        raise ValueError("normals are (H, W, 3) with components in [-1, 1]")
+    data = encode_png(np.rint((np.clip(values, -1, 1) + 1) * 32767).astype(np.uint16))
+    write_bytes_atomic(path, data)
+    return sha256_bytes(data)
+
+
+def read_normals(path: Path, shape: tuple[int, int] | None = None) -> NDArray[np.float32]:
+    """Read what `write_normals` wrote; returns (H, W, 3) float32 unit vectors, zero where nothing is hit.
+
+    Raises:
+        UnreadableInput: If the file is missing, damaged, not 16-bit RGB, or of another size than `shape`.
+    """
+    pixels = _read_deep_png(path)
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise UnreadableInput(path, "a normal map is a 16-bit RGB PNG")
+    if shape is not None and pixels.shape[:2] != tuple(shape):
+        found, wanted = (f"{w}x{h}" for h, w in (pixels.shape[:2], shape))
+        raise UnreadableInput(path, f"the normal map is {found} pixels but its image is {wanted}")
+    vectors = pixels[..., ::-1].astype(np.float64) / 32767 - 1
+    length = np.linalg.norm(vectors, axis=2, keepdims=True)
+    return np.where(length > 0.5, vectors / np.maximum(length, 0.5), 0).astype(np.float32)
+
+
+def _read_png(path: Path, unit: str | None) -> NDArray[np.float32]:
+    if unit is None:
+        declaration = path.parent / DECLARATION
+        unit = read_json(declaration).get("unit") if declaration.is_file() else None
+        if unit is None or unit not in _METRES:
+            raise UsageError(
+                f"The unit of the depth PNG {path} is not declared",
+                got=repr(unit),
+                expected="one of " + ", ".join(_METRES),
+                hint=f'write {{"unit": "mm"}} to {declaration}',
+            )
+    pixels = _read_deep_png(path)
+    if pixels.ndim != 2:
+        raise UnreadableInput(path, "a depth PNG is 16-bit grey, this one has colours")
+    # uint16 throughout: Pillow's signed 16-bit detour would turn everything beyond 32767 negative.
+    metres = (pixels.astype(np.float64) * _METRES[unit]).astype(np.float32)
+    return np.where(np.isin(pixels, _INVALID), np.float32(np.inf), metres)
+
+
+def _read_deep_png(path: Path) -> NDArray[np.uint16]:
+    import cv2
+
+    from robench.io.images import check_readable
+
+    check_readable(path)  # OpenCV pads a truncated file silently
+    pixels = cv2.imdecode(np.frombuffer(Path(path).read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise UnreadableInput(path, "it is not a 16-bit PNG")
+    return np.asarray(pixels)
