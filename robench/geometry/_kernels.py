@@ -4,8 +4,11 @@ Imported inside functions only: Warp takes half a second to load, and a command 
 """
 
 # Warp ships no type for its decorators, and builds kernels from annotations that mypy cannot read.
-# mypy: disable-error-code="misc,valid-type,no-untyped-def,no-untyped-call,untyped-decorator,name-defined,type-arg"
-# ruff: noqa: ANN201
+# mypy: disable-error-code="untyped-decorator,valid-type,attr-defined"
+
+import contextlib
+import ctypes
+import os
 
 import warp as wp
 
@@ -15,11 +18,29 @@ if wp.config.log_level < wp.LOG_WARNING:
 # Nothing here is differentiated; leaving the adjoint out halves the compile time.
 wp.set_module_options({"enable_backward": False})
 
+
+def _init() -> None:
+    """Start Warp; on a machine without a GPU, without its warning that there is none, which nothing turns off."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # a closed stderr needs no silence
+                saved = os.dup(2)
+                stack.callback(os.close, saved)
+                sink = os.open(os.devnull, os.O_WRONLY)
+                stack.callback(os.close, sink)
+                os.dup2(sink, 2)
+                stack.callback(os.dup2, saved, 2)
+            wp.init()
+
+
+_init()
 FAR = wp.constant(wp.float32(1.0e30))
 
 
 @wp.kernel
-def closest(tree: wp.uint64, points: wp.array[wp.vec3], out: wp.array[wp.float32]):
+def closest(tree: wp.uint64, points: wp.array[wp.vec3], out: wp.array[wp.float32]) -> None:
     """Distance from each point to the nearest triangle; -1 where there is none."""
     i = wp.tid()
     p = points[i]
@@ -30,7 +51,7 @@ def closest(tree: wp.uint64, points: wp.array[wp.vec3], out: wp.array[wp.float32
 
 
 @wp.kernel
-def signed(tree: wp.uint64, points: wp.array[wp.vec3], accuracy: wp.float32, out: wp.array[wp.float32]):
+def signed(tree: wp.uint64, points: wp.array[wp.vec3], accuracy: wp.float32, out: wp.array[wp.float32]) -> None:
     """Signed distance, negative inside by the winding number; +inf where there is no triangle."""
     i = wp.tid()
     p = points[i]
@@ -49,7 +70,7 @@ def cast_image(
     face: wp.array[wp.int32],
     bary: wp.array[wp.vec3],
     depth: wp.array[wp.float32],
-):
+) -> None:
     """First hit along the ray of each pixel; rays are affine in (u, v, 1) for both kinds of camera."""
     i = wp.tid()
     pixel = wp.vec3(wp.float32(i % width), wp.float32(i / width), wp.float32(1.0))
@@ -70,7 +91,7 @@ def occluded(
     directions: wp.array[wp.vec3],
     reach: wp.float32,
     out: wp.array[wp.int32],
-):
+) -> None:
     """1 where something lies within `reach` along a ray, else 0."""
     i = wp.tid()
     out[i] = wp.int32(0)
@@ -84,12 +105,16 @@ def interpolate(
     values: wp.array[wp.vec3],
     face: wp.array[wp.int32],
     bary: wp.array[wp.vec3],
+    unit: wp.int32,
     out: wp.array[wp.vec3],
-):
-    """Blend vertex values at hits; zero where nothing was hit."""
+) -> None:
+    """Blend vertex values at hits, made unit vectors if `unit`; zero where nothing was hit."""
     i = wp.tid()
     f = face[i]
     out[i] = wp.vec3(wp.float32(0.0), wp.float32(0.0), wp.float32(0.0))
     if f >= 0:
         b = bary[i]
-        out[i] = b[0] * values[indices[3 * f]] + b[1] * values[indices[3 * f + 1]] + b[2] * values[indices[3 * f + 2]]
+        value = b[0] * values[indices[3 * f]] + b[1] * values[indices[3 * f + 1]] + b[2] * values[indices[3 * f + 2]]
+        if unit != 0:
+            value = wp.normalize(value)
+        out[i] = value

@@ -14,7 +14,8 @@ Float = NDArray[np.float64]
 
 def corners(vertices: NDArray[Any], faces: NDArray[Any]) -> Float:
     """Return the (F, 3, 3) float64 corner positions of each face."""
-    return np.asarray(vertices, np.float64)[faces]
+    found: Float = np.asarray(vertices, np.float64)[faces]
+    return found
 
 
 def area_vectors(vertices: NDArray[Any], faces: NDArray[Any]) -> Float:
@@ -25,7 +26,7 @@ def area_vectors(vertices: NDArray[Any], faces: NDArray[Any]) -> Float:
 
 def face_areas(vertices: NDArray[Any], faces: NDArray[Any]) -> Float:
     """Return (F,) float64 areas in squared units of the vertices."""
-    return np.linalg.norm(area_vectors(vertices, faces), axis=1)
+    return np.asarray(np.linalg.norm(area_vectors(vertices, faces), axis=1))
 
 
 def face_normals(mesh: Mesh) -> NDArray[np.float32]:
@@ -44,11 +45,11 @@ def vertex_normals(mesh: Mesh) -> NDArray[np.float32]:
 
 def _unit(vectors: Float) -> NDArray[np.float32]:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0).astype(np.float32)
+    return np.asarray(np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0), np.float32)
 
 
 def volume(mesh: Mesh) -> float:
-    """Return the signed volume in cubic units (divergence theorem); meaningful for closed meshes, positive if outward."""
+    """Return the volume in cubic units (divergence theorem) of a closed mesh; negative if its faces point inwards."""
     if mesh.is_empty:
         return 0.0
     # About the centre, so that a mesh far from the origin loses no digits.

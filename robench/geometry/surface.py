@@ -24,8 +24,9 @@ def resolve_device(device: str) -> str:
         EnvironmentNotReady: If CUDA is asked for and not there.
         UsageError: If the name is none of these.
     """
-    import robench.geometry._kernels  # noqa: F401  # quietens Warp before its banner
-    import warp as wp
+    from robench.geometry import _kernels
+
+    wp: Any = _kernels.wp  # type: ignore[attr-defined]  # not Warp itself: the kernels' module quietens it first
 
     if device == "cpu":
         return "cpu"

@@ -113,24 +113,28 @@ class RayScene:
             device=device,
         )
 
-        def blend(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        def blend(values: NDArray[np.float32], unit: bool) -> NDArray[np.float32]:
             out = wp.empty(count, dtype=wp.vec3, device=device)
             given = wp.array(values, dtype=wp.vec3, device=device)
-            inputs = [surface.indices, given, face, bary]
+            inputs = [surface.indices, given, face, bary, int(unit)]
             wp.launch(_kernels.interpolate, count, inputs=inputs, outputs=[out], device=device)
             blended: NDArray[np.float32] = out.numpy().reshape(height, width, 3)
             return blended
 
         faces: NDArray[np.int32] = face.numpy().reshape(height, width)
         mask = faces >= 0
-        world = face_normals(self.mesh)[faces] * mask[..., None] if flat else blend(surface.normals)
-        colours = None if surface.colours is None else blend(surface.colours.astype(np.float32))
+        turn = camera.view_from_world[:3, :3].T.astype(np.float32)
+        if flat:
+            normals = (face_normals(self.mesh) @ turn)[faces] * mask[..., None].astype(np.float32)
+        else:
+            normals = blend(surface.normals @ turn, unit=True)
+        colours = None if surface.colours is None else blend(surface.colours.astype(np.float32), unit=False)
         return Hits(
             mask=mask,
             face=faces,
             bary=bary.numpy().reshape(height, width, 3),
             depth=(depth.numpy().reshape(height, width) + np.float32(near)) / np.float32(100.0),
-            normals=_to_view(world, mask, camera),
+            normals=normals,
             colours=colours,
         )
 
@@ -152,14 +156,6 @@ def _near(camera: Camera, surface: Surface) -> float:
     box = np.stack(np.meshgrid(*zip(surface.low, surface.high, strict=True), indexing="ij"), axis=-1).reshape(-1, 3)
     top = float((box @ camera.view_from_world[2, :3]).max() + camera.view_from_world[2, 3])
     return max(0.0, camera.distance - top - 1.0)
-
-
-def _to_view(world: NDArray[np.float32], mask: NDArray[np.bool_], camera: Camera) -> NDArray[np.float32]:
-    out = np.zeros_like(world)
-    turned = world[mask] @ camera.view_from_world[:3, :3].T.astype(np.float32)
-    length = np.linalg.norm(turned, axis=1, keepdims=True)
-    out[mask] = np.divide(turned, length, out=np.zeros_like(turned), where=length > 0)
-    return out
 
 
 def _blank(height: int, width: int, coloured: bool) -> Hits:
