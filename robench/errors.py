@@ -7,7 +7,7 @@ shows a traceback.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Literal
+from typing import Any, Literal
 
 FailureKind = Literal["failed", "timeout", "oom", "no_detection", "degenerate", "skipped"]
 
@@ -51,6 +51,16 @@ class RobenchError(Exception):
         if hint:
             text += f" Try: {hint}"
         super().__init__(text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Worker processes send errors home as pickles; the default would call __init__ with the finished text.
+        return _revived, (type(self), self.args, self.__dict__)
+
+
+def _revived(kind: type[RobenchError], args: tuple[Any, ...], state: dict[str, Any]) -> RobenchError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(RobenchError):

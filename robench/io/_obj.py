@@ -1,6 +1,7 @@
 """A Wavefront OBJ reader that keeps the file's vertices.
 
-General loaders split vertices at texture seams, which turns a watertight scan into an open one. Here geometry stays as written; a texture, where the material file names one, becomes vertex colours.
+General loaders split vertices at texture seams, which turns a watertight scan into an open one. Here geometry
+stays as written; a texture, where the material file names one, becomes vertex colours.
 """
 
 from __future__ import annotations

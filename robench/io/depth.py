@@ -136,7 +136,8 @@ def read_array(path: Path, name: str) -> NDArray[Any]:
 def write_normals(path: Path, normals: NDArray[Any]) -> str:
     """Write (H, W, 3) unit vectors in the view frame as a 16-bit RGB PNG; returns its SHA-256.
 
-    A component n is stored as ``round(32767 (n + 1))``. The angular error of a stored normal is below 0.003 degrees; a zero vector (nothing hit) is stored exactly.
+    A component n is stored as ``round(32767 (n + 1))``. The angular error of a stored normal is below 0.003
+    degrees; a zero vector (nothing hit) is stored exactly.
 
     Raises:
         ValueError: If the shape is not (H, W, 3) or a component is outside [-1, 1] or not a number.

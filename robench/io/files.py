@@ -123,7 +123,7 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Write UTF-8 text, line ends as given, so that the file appears whole or not at all; errors as in `atomic_path`."""
+    """Write UTF-8 text, line ends as given, whole or not at all; errors as in `atomic_path`."""
     write_bytes_atomic(path, text.encode("utf-8"))
 
 

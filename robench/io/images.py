@@ -1,8 +1,8 @@
 """Images and masks: any sane picture file in, one declared layout out.
 
 Reading applies the EXIF rotation, scales 16-bit samples to 8 bits by rounding (not by cutting the low byte), expands
-grey, palette and CMYK to RGB, takes the first frame of a multi-page file, and ignores ICC profiles: the numbers are taken
-as sRGB. Where a picture has alpha it is composited on `BACKGROUND`.
+grey, palette and CMYK to RGB, takes the first frame of a multi-page file, and ignores ICC profiles: the numbers are
+taken as sRGB. Where a picture has alpha it is composited on `BACKGROUND`.
 """
 
 from __future__ import annotations
@@ -48,9 +48,6 @@ class UnreadableInput(SampleFailure):
         super().__init__("failed", f"{Path(path).name} cannot be used because {reason}")
         self.path = Path(path)
         self.reason = reason
-
-    def __reduce__(self) -> tuple[type[UnreadableInput], tuple[Path, str]]:
-        return type(self), (self.path, self.reason)
 
 
 def image_size(path: Path) -> tuple[int, int]:
