@@ -67,7 +67,7 @@ def main() -> None:
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        app(prog_name="robench")
     except RobenchError as error:
         _stop(str(error), error.exit_code)
     except KeyboardInterrupt:

@@ -77,7 +77,7 @@ def rows(kind: str) -> list[dict[str, Any]]:
 
 
 def _recipe_summary(item: Any) -> str | None:
-    """Return what a recipe's YAML says under ``summary``, or None; a file that is no YAML is told when it is used."""
+    """Return what a recipe's YAML says under ``description``, or None."""
     if item.path is None:
         return None
     import yaml
@@ -86,7 +86,7 @@ def _recipe_summary(item: Any) -> str | None:
         content = yaml.safe_load(item.path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         return f"unreadable: {type(error).__name__}"
-    return str(content["summary"]) if isinstance(content, dict) and "summary" in content else None
+    return str(content["description"]) if isinstance(content, dict) and "description" in content else None
 
 
 def _print(kind: str, found: list[dict[str, Any]], origin: bool) -> None:
