@@ -1,0 +1,290 @@
+"""A plain folder of pictures, with whatever lies beside them.
+
+Pictures are in the folder itself or in its ``images/``. For a picture ``x.png`` these belong to it: ``masks/x.*`` or
+``x_mask.*``; ``depth/x.*`` or ``x_depth.*``; ``normals/x.png`` or ``x_normals.png``; and ``meshes/x.*``, ``x.obj``,
+``x.ply`` or ``x_mesh.*``. A picture with a transparent background is its own mask. ``cameras.json`` may give, by
+picture name without suffix, a camera (`Camera.to_json`) and ``subject`` and ``view``; subjects are else one a picture.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from robench.contracts import Camera, Card, Mask, Problem, Sample
+from robench.data import splits
+from robench.data.ids import by_stem, natural_key, safe_id
+from robench.data.manifest import MANIFEST, problem, revision, tracked, verify_manifest
+from robench.errors import RobenchError, UsageError
+from robench.io import images, meshes
+from robench.io.files import read_json
+from robench.io.images import UnreadableInput, image_size, read_mask, read_rgba
+
+PERSON_CM: Final = 170.0
+"""Height that an unmeasured person is taken to have."""
+CAMERAS: Final = "cameras.json"
+
+_DEPTH_SUFFIXES = (".npz", ".npy", ".png")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    folder: str
+    tags: tuple[str, ...]
+    suffixes: tuple[str, ...]
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "mask": _Kind("masks", ("_mask",), images.SUFFIXES),
+    "depth": _Kind("depth", ("_depth",), _DEPTH_SUFFIXES),
+    "normals": _Kind("normals", ("_normals",), (".png",)),
+    "mesh": _Kind("meshes", ("", "_mesh"), meshes.SUFFIXES),
+}
+
+
+def default_camera(height: int, width: int, mask: Mask | None = None) -> Camera:
+    """Return the orthographic camera that is assumed where none is given.
+
+    The person is taken to be `PERSON_CM` tall: as tall as the bounding box of the mask (values of at least 0.5), and
+    centred in it; without a mask, or with an empty one, as tall as the picture and in its middle.
+
+    Args:
+        height: Of the picture in pixels.
+        width: Of the picture in pixels.
+        mask: (height, width) in [0, 1], or None.
+
+    Returns:
+        A camera that looks along -z of the world, whose origin is the person's middle.
+    """
+    top, bottom, left, right = 0, height - 1, 0, width - 1
+    if mask is not None and bool((mask >= 0.5).any()):
+        rows, columns = (np.flatnonzero((mask >= 0.5).any(axis=axis)) for axis in (1, 0))
+        top, bottom, left, right = int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
+    scale = (bottom - top + 1) / PERSON_CM
+    return Camera(np.eye(4), scale, ((left + right) / 2, (top + bottom) / 2), width, height)
+
+
+class Folder:
+    """Reader of a plain folder of pictures."""
+
+    card = Card(
+        name="folder",
+        version="1",
+        summary="a plain folder of pictures; masks, depth, meshes and cameras.json beside them are used",
+        extra={"person_cm": PERSON_CM, "suffixes": images.SUFFIXES},
+    )
+
+    def accepts(self, root: Path) -> bool:
+        """Return True if there is a picture in the folder or in its ``images/``."""
+        return bool(_pictures(root))
+
+    def samples(self, root: Path, split: str | None = None) -> Iterator[Sample]:
+        """Yield the pictures in natural order (``x2`` before ``x10``).
+
+        A picture that cannot be read is still a sample, without a camera: a run records it as failed and goes on.
+
+        Raises:
+            UsageError: If there is no picture, two pictures or companions share a name, ``cameras.json`` is wrong, or
+                there is no such split.
+        """
+        pictures = _samples(root)
+        if not pictures:
+            raise UsageError(f"There is no picture in {root}", expected="files like x.png or x.jpg")
+        known = _cameras(root)
+        chosen = None if split is None else set(splits.read_split(root, split))
+        around = _companions(root, pictures)
+        for stem, picture in pictures.items():
+            entry = known.get(stem, {})
+            subject = safe_id(str(entry.get("subject", stem)))
+            if chosen is None or subject in chosen:
+                yield _sample(stem, picture, subject, entry, around)
+
+    def verify(self, root: Path) -> list[Problem]:
+        """Read every picture and what belongs to it; check the manifest and the split files if there are any."""
+        problems = verify_manifest(root) if (root / MANIFEST).is_file() else []
+        try:
+            samples = list(self.samples(root))
+            cameras = _cameras(root)
+        except RobenchError as error:
+            return [*problems, problem(root, error)]
+        stems = {sample.image.stem for sample in samples}
+        unknown = sorted(set(cameras) - stems)
+        problems += [Problem(root / CAMERAS, f"names '{name}', and there is no such picture") for name in unknown]
+        problems += splits.verify_splits(root, {sample.subject_id for sample in samples})
+        for path in _strangers(root, stems):
+            problems.append(Problem(path, "belongs to no picture"))
+        for sample in tracked(samples, "reading"):
+            problems += _sample_problems(sample, sample.image.stem in cameras)
+        return problems
+
+    def revision(self, root: Path) -> str:
+        """Return the hash of the manifest, of the stored one if there is one."""
+        return revision(root)
+
+
+def _sample(
+    stem: str, picture: Path, subject: str, entry: Mapping[str, Any], around: Mapping[str, Mapping[str, Path]]
+) -> Sample:
+    mask, camera = around["mask"].get(stem), entry.get("camera")
+    try:
+        stamp = picture.stat().st_mtime_ns
+        if mask is None and _is_cut_out(picture, stamp):
+            mask = picture
+        if camera is None:
+            camera = _assumed(picture, stamp, mask, mask.stat().st_mtime_ns if mask else 0)
+    except (UnreadableInput, OSError):
+        camera = None
+    return Sample(
+        sample_id=safe_id(stem),
+        subject_id=subject,
+        view=float(entry.get("view", 0.0)),
+        image=picture,
+        mask=mask,
+        depth=around["depth"].get(stem),
+        normals=around["normals"].get(stem),
+        camera=camera,
+        mesh=around["mesh"].get(stem),
+    )
+
+
+@functools.lru_cache(maxsize=65536)
+def _is_cut_out(picture: Path, stamp: int) -> bool:
+    """Return True if the picture has pixels that are not opaque; `stamp` is its time of change, for the cache."""
+    return images.may_have_alpha(picture) and read_rgba(picture)[1] is not None
+
+
+@functools.lru_cache(maxsize=65536)
+def _assumed(picture: Path, stamp: int, mask: Path | None, mask_stamp: int) -> Camera:
+    height, width = image_size(picture)
+    try:
+        values = read_mask(mask, (height, width)) if mask else None
+    except UnreadableInput:
+        values = None  # the run, which reads the mask again, records why
+    return default_camera(height, width, values)
+
+
+def _cameras(root: Path) -> dict[str, dict[str, Any]]:
+    """Read ``cameras.json``: picture name → ``camera`` (or None), ``subject``, ``view``."""
+    path = root / CAMERAS
+    if not path.is_file():
+        return {}
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} is not a table of cameras", expected='{"<picture name>": {"kind": ..., ...}}')
+    result = {}
+    for stem, values in data.items():
+        try:
+            plain = dict(values)
+            entry: dict[str, Any] = {key: plain.pop(key) for key in ("subject", "view") if key in plain}
+            entry["view"] = float(entry.get("view", 0.0))
+            entry["camera"] = Camera.from_json(plain) if plain else None
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            raise UsageError(
+                f"The camera of '{stem}' in {path} is wrong", got=f"{type(error).__name__}: {error}"
+            ) from error
+        result[stem] = entry
+    return result
+
+
+def _home(root: Path) -> Path:
+    return root / "images" if (root / "images").is_dir() else root
+
+
+def _pictures(root: Path) -> list[Path]:
+    return _files(_home(root), images.SUFFIXES)
+
+
+def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = (p for p in folder.iterdir() if p.name.lower().endswith(tuple(suffixes)) and not p.name.startswith("."))
+    return sorted((p for p in found if p.is_file()), key=lambda p: natural_key(p.name))
+
+
+def _samples(root: Path) -> dict[str, Path]:
+    """Return the pictures that are samples: ``x_mask.png`` is none if there is an ``x``; ``gas_mask.png`` alone is."""
+    pictures = _pictures(root)
+    stems = {path.stem for path in pictures}
+    tags = [tag for kind in _KINDS.values() for tag in kind.tags if tag]
+    return by_stem(p for p in pictures if not any(p.stem.endswith(t) and p.stem.removesuffix(t) in stems for t in tags))
+
+
+def _companions(root: Path, pictures: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
+    """Return, by kind and picture name, the file that belongs to it."""
+    home = _home(root)
+    result: dict[str, dict[str, Path]] = {}
+    for name, kind in _KINDS.items():
+        found: dict[str, Path] = {}
+        candidates = [(_stem(path), path) for path in _files(root / kind.folder, kind.suffixes)]
+        candidates += [
+            (_stem(path).removesuffix(tag), path)
+            for path in _files(home, kind.suffixes)
+            for tag in kind.tags
+            if _stem(path).endswith(tag) and (tag or name == "mesh")
+        ]
+        for stem, path in candidates:
+            if stem not in pictures:
+                continue
+            if stem in found:
+                raise UsageError(
+                    f"'{stem}' has two files of kind {name}", got=f"{found[stem]} and {path}", expected="one"
+                )
+            found[stem] = path
+        result[name] = found
+    return result
+
+
+def _strangers(root: Path, stems: set[str]) -> list[Path]:
+    return [p for kind in _KINDS.values() for p in _files(root / kind.folder, kind.suffixes) if _stem(p) not in stems]
+
+
+def _stem(path: Path) -> str:
+    suffix = meshes.mesh_suffix(path)
+    return path.name[: -len(suffix)] if suffix else path.stem
+
+
+def _sample_problems(sample: Sample, has_camera: bool) -> list[Problem]:
+    from robench.io.depth import read_depth, read_normals
+
+    try:
+        height, width = read_rgba(sample.image)[0].shape[:2]
+    except RobenchError as error:
+        return [problem(sample.image, error)]
+    problems = []
+    for path, check in ((sample.mask, _mask_check), (sample.depth, read_depth), (sample.normals, read_normals)):
+        if path is not None:
+            try:
+                check(path, (height, width))
+            except RobenchError as error:
+                problems.append(problem(path, error))
+    if sample.camera is not None and (sample.camera.height, sample.camera.width) != (height, width):
+        size = f"{sample.camera.width}x{sample.camera.height}"
+        problems.append(Problem(sample.image, f"is {width}x{height} pixels, but its camera in {CAMERAS} is {size}"))
+    return problems + _mesh_problems(sample, has_camera)
+
+
+def _mask_check(path: Path, shape: tuple[int, int]) -> None:
+    mask = read_mask(path, shape)
+    if 0 < mask.max() < 0.02:
+        largest = round(float(mask.max()) * 255)
+        raise UnreadableInput(path, f"its largest value is {largest} of 255; white must be the person")
+
+
+def _mesh_problems(sample: Sample, has_camera: bool) -> list[Problem]:
+    if sample.mesh is None:
+        return []
+    problems = []
+    try:
+        edges = meshes.open_edges(meshes.read_mesh(sample.mesh))
+        if edges:
+            problems.append(Problem(sample.mesh, f"is not watertight: {edges} open edges"))
+    except RobenchError as error:
+        problems.append(problem(sample.mesh, error))
+    if not has_camera:
+        problems.append(Problem(sample.mesh, f"has no camera in {CAMERAS}, so no distance to it means anything"))
+    return problems
