@@ -6,6 +6,7 @@ as a perspective one) and EGL resolves a multisampled buffer, so depth, normals 
 
 from __future__ import annotations
 
+import ctypes
 import ctypes.util
 import os
 import threading
@@ -53,25 +54,29 @@ def surface_colours(
         texture: Colours from an image, or None for vertex colours (grey if there are none).
 
     Returns:
-        (H, W, 3) float32 sRGB in [0, 255], and (H, W) bool: where GL covered more than half of the pixel.
+        (H, W, 3) float32 sRGB in [0, 255], and (H, W) bool: where GL covered some of the pixel.
 
     Raises:
         EnvironmentNotReady: If there is no GL library or no context can be made.
     """
-    rgba = _draw(mesh, camera, texture)
+    rgba = _draw(mesh, camera, texture, silhouette=False)
     alpha = rgba[..., 3:].astype(np.float32) / 255.0
-    covered = alpha[..., 0] > 0.5
+    covered = alpha[..., 0] > 0
     # Multisampled pixels on the outline come mixed with the black, transparent background.
     colour = rgba[..., :3] / np.maximum(alpha, 1e-6) * covered[..., None]
     return np.minimum(colour, 255.0).astype(np.float32), covered
 
 
 def gl_mask(mesh: Mesh, camera: Camera) -> NDArray[np.bool_]:
-    """Return GL's own (H, W) silhouette, to be compared with the ray-cast one."""
-    return surface_colours(mesh, camera)[1]
+    """Return GL's own (H, W) silhouette at pixel centres, to be compared with the ray-cast one.
+
+    Raises:
+        EnvironmentNotReady: If there is no GL library or no context can be made.
+    """
+    return np.asarray(_draw(mesh, camera, None, silhouette=True)[..., 0] > 0)
 
 
-def _draw(mesh: Mesh, camera: Camera, texture: Texture | None) -> NDArray[np.uint8]:
+def _draw(mesh: Mesh, camera: Camera, texture: Texture | None, silhouette: bool) -> NDArray[np.uint8]:
     if mesh.is_empty:
         return np.zeros((camera.height, camera.width, 4), np.uint8)
     platform = choose_platform()
@@ -79,7 +84,9 @@ def _draw(mesh: Mesh, camera: Camera, texture: Texture | None) -> NDArray[np.uin
         # Read by PyOpenGL when it is first imported, and by pyrender whenever a context is made.
         os.environ.setdefault("PYOPENGL_PLATFORM", platform)
         try:
-            return _draw_now(mesh, camera, texture)
+            if os.environ["PYOPENGL_PLATFORM"] == "osmesa":
+                _complete_osmesa()
+            return _draw_now(mesh, camera, texture, silhouette)
         except (ImportError, AttributeError, OSError, AssertionError, RuntimeError, ValueError) as error:
             raise EnvironmentNotReady(
                 f"The pyrender backend could not draw through {platform}",
@@ -88,7 +95,33 @@ def _draw(mesh: Mesh, camera: Camera, texture: Texture | None) -> NDArray[np.uin
             ) from error
 
 
-def _draw_now(mesh: Mesh, camera: Camera, texture: Texture | None) -> NDArray[np.uint8]:
+def _complete_osmesa() -> None:
+    """Give PyOpenGL 3.1.0 (which pyrender pins) the call of later versions that pyrender makes its context with."""
+    import importlib
+
+    osmesa: Any = importlib.import_module("OpenGL.osmesa")
+
+    if hasattr(osmesa, "OSMesaCreateContextAttribs"):
+        return
+    create = ctypes.CDLL(ctypes.util.find_library("OSMesa")).OSMesaCreateContextAttribs
+    create.restype = context = osmesa.OSMesaContext
+
+    def address(pointer: Any) -> int | None:
+        return ctypes.cast(pointer, ctypes.c_void_p).value
+
+    # PyOpenGL keeps a table by context, and ctypes pointers have no hash.
+    context.__hash__ = address
+    context.__eq__ = lambda one, other: isinstance(other, context) and address(one) == address(other)
+    create.argtypes = [ctypes.POINTER(ctypes.c_int), ctypes.c_void_p]
+    # Values of Mesa's public header GL/osmesa.h.
+    names = "DEPTH_BITS STENCIL_BITS ACCUM_BITS PROFILE CORE_PROFILE COMPAT_PROFILE"
+    names += " CONTEXT_MAJOR_VERSION CONTEXT_MINOR_VERSION"
+    for value, name in enumerate(names.split(), start=0x30):
+        setattr(osmesa, f"OSMESA_{name}", value)
+    osmesa.OSMesaCreateContextAttribs = lambda attributes, share: create((ctypes.c_int * 11)(*attributes), share)
+
+
+def _draw_now(mesh: Mesh, camera: Camera, texture: Texture | None, silhouette: bool) -> NDArray[np.uint8]:
     import pyrender
 
     class Exact(pyrender.Camera):  # type: ignore[misc]
@@ -99,15 +132,23 @@ def _draw_now(mesh: Mesh, camera: Camera, texture: Texture | None) -> NDArray[np
 
     near, far = _clip_planes(mesh, camera)
     scene = pyrender.Scene(bg_color=[0, 0, 0, 0], ambient_light=[1.0, 1.0, 1.0])
-    scene.add(_model(mesh, camera, texture))
+    body = scene.add(_model(mesh, camera, texture))
     pose = np.eye(4)
     pose[2, 3] = camera.distance
     scene.add(Exact(znear=near, zfar=far), pose=pose)
     renderer = pyrender.OffscreenRenderer(camera.width, camera.height)
     try:
+        uncoloured = pyrender.RenderFlags.SEG | pyrender.RenderFlags.SKIP_CULL_FACES
+        if silhouette:
+            # The segmentation pass is the one that pyrender does not multisample.
+            return np.array(renderer.render(scene, flags=uncoloured, seg_node_map={body: 255})[0], np.uint8)
         flags = pyrender.RenderFlags.FLAT | pyrender.RenderFlags.RGBA | pyrender.RenderFlags.SKIP_CULL_FACES
-        colour, _ = renderer.render(scene, flags=flags)
-        return np.array(colour, np.uint8)
+        colour = np.array(renderer.render(scene, flags=flags)[0], np.uint8)
+        if colour.shape[2] == 3:
+            # Without framebuffer objects (OSMesa) pyrender drops alpha; nothing is multisampled there either.
+            alpha = np.array(renderer.render(scene, flags=uncoloured, seg_node_map={body: 255})[0], np.uint8)
+            colour = np.concatenate([colour, alpha[..., :1]], axis=2)
+        return colour
     finally:
         renderer.delete()
 

@@ -53,7 +53,8 @@ def sh_basis(directions: NDArray[Any]) -> Float:
         *(c1 * y, c1 * z, c1 * x),
         *(c2 * x * y, c2 * y * z, c3 * (3.0 * z * z - 1.0), c2 * x * z, c4 * (x * x - y * y)),
     ]
-    return np.asarray(np.stack(bands, axis=-1), np.float32)
+    basis: Float = np.stack(bands, axis=-1).astype(np.float32)
+    return basis
 
 
 def cosine_transfer(normals: NDArray[Any]) -> Float:
@@ -86,18 +87,18 @@ class SphericalHarmonics:
 
         The mean shading of surfaces that face the viewer is drawn from [0.7, 1.0], so pictures are well exposed.
         """
-        coefficients: NDArray[np.float64] = SphericalHarmonics.uniform().coefficients * rng.uniform(0.25, 0.5)
+        coefficients: NDArray[np.float64] = SphericalHarmonics.uniform(rng.uniform(0.25, 0.5)).coefficients
         tint = _tint(rng, 0.12)
         coefficients[1] += rng.uniform(0.1, 0.4) * tint
         for _ in range(int(rng.integers(1, 4))):
             azimuth, height = rng.uniform(-np.pi, np.pi), rng.uniform(0.1, 1.2)
             towards = [np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)]
             strength = rng.uniform(0.4, 1.6) * _tint(rng, 0.15)
-            coefficients += sh_basis(np.array(towards)).astype(np.float64)[:, None] * strength
-        light = cls(coefficients, frame)
+            coefficients += sh_basis(np.array(towards))[:, None] * strength
+        light: SphericalHarmonics = cls(coefficients, frame)
         normals = _sphere(256)
         facing = shading(light, normals[normals[:, 2] > 0]).mean()
-        return cls(coefficients * (rng.uniform(0.7, 1.0) / float(facing)), frame)
+        return cls(np.asarray(coefficients, np.float64) * (rng.uniform(0.7, 1.0) / float(facing)), frame)
 
     def rotated(self, matrix: NDArray[Any], frame: Frame) -> SphericalHarmonics:
         """Return the environment turned by a (3, 3) rotation (exact: each band is closed under rotation)."""

@@ -49,7 +49,8 @@ def radiance_transfer(mesh: Mesh, rays: int = 64, device: str = "cpu") -> Float:
         lost = sh_basis(directions[vertex, ray]).astype(np.float64) / rays
         for band in range(9):
             transfer[part, band] -= np.bincount(vertex, lost[:, band], minlength=len(hidden))
-    return np.asarray(transfer, np.float32)
+    found: Float = transfer.astype(np.float32)
+    return found
 
 
 def openness(transfer: NDArray[Any]) -> Float:
