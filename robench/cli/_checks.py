@@ -130,7 +130,9 @@ def gl() -> Iterator[Finding]:
             yield Finding("gl", backend, "ok", "pyrender draws a correct depth")
         else:
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            yield Finding("gl", backend, "absent", last[:120], f"only for --backend gl: apt-get install {package}")
+            missing = "Unable to load" in last or "shared object" in last
+            hint = f"apt-get install {package}, only for the GL renderer" if missing else "only the GL renderer needs it"
+            yield Finding("gl", backend, "absent", last[:120], hint)
 
 
 def codecs() -> Iterator[Finding]:
@@ -175,29 +177,41 @@ def caches() -> Iterator[Finding]:
 
 
 def weights() -> Iterator[Finding]:
-    """Open our own models on the CPU: strict loading checks every file against its card's sha256."""
+    """Look for every file of weights and compare it with its card; nothing is fetched.
+
+    Our own models are opened on the CPU, which loads strictly and compares the sha256. A stranger's model may take
+    minutes and gigabytes to open, so it is opened only by `canary`.
+    """
     from robench import registry
+    from robench.io.files import sha256_file
+    from robench.masking.rembg import networks
+    from robench.masking.weights import find_weights
 
     for status in registry.survey("models"):
-        if status.card is None:
-            continue
-        name = status.entry.name
-        if not status.entry.origin.startswith(_OURS):
-            # A stranger's model may take minutes and gigabytes to open; `--model` opens it in the canary.
-            yield Finding("weights", name, "ok", f"not opened; try --model {name}")
-            continue
-        model = registry.load("models", name)
+        if status.card is not None and status.entry.origin.startswith(_OURS):
+            yield _model_weights(status.entry.name)
+    for name, network in networks().items():
         try:
-            report = model.open("cpu")
-        except Mismatch as error:
-            yield Finding("weights", name, "failed", str(error))
+            path = find_weights(network)
         except RobenchError as error:
-            yield Finding("weights", name, "absent", str(error))
+            needed = network.shipped or isinstance(error, Mismatch)
+            yield Finding("weights", name, "failed" if needed else "absent", error.what, error.hint)
         else:
-            detail = f"sha256 {report.checkpoint_sha256}, {report.parameters:,} parameters"
-            yield Finding("weights", name, "ok", detail)
-        finally:
-            model.close()
+            yield Finding("weights", name, "ok", f"sha256 {sha256_file(path)}, {path}")
+
+
+def _model_weights(name: str) -> Finding:
+    from robench import registry
+
+    model = registry.load("models", name)
+    try:
+        report = model.open("cpu")
+    except RobenchError as error:
+        # A model without weights of its own says so as a UsageError or EnvironmentNotReady; wrong bytes are a fault.
+        return Finding("weights", name, "failed" if isinstance(error, Mismatch) else "absent", error.what, error.hint)
+    finally:
+        model.close()
+    return Finding("weights", name, "ok", f"sha256 {report.checkpoint_sha256}, {report.parameters:,} parameters")
 
 
 def plugins() -> Iterator[Finding]:
@@ -209,11 +223,11 @@ def plugins() -> Iterator[Finding]:
         statuses = registry.survey(kind)
         bad = [(status.entry.name, status.error, status.entry.origin) for status in statuses if status.error]
         broken += bad
-        yield Finding("plug-ins", kind, "ok", f"{len(statuses) - len(bad)} of {len(statuses)} load")
+        yield Finding("plug-in", kind, "ok", f"{len(statuses) - len(bad)} of {len(statuses)} load")
     broken += [(recipe.name, recipe.error, recipe.origin) for recipe in registry.recipe_survey() if recipe.error]
     for name, error, origin in broken:
         verdict: Verdict = "failed" if origin.startswith(_OURS) else "absent"
-        yield Finding("broken plug-in", name, verdict, f"{error}, from {origin}")
+        yield Finding("plug-in", f"{name} is broken", verdict, f"{error}, from {origin}")
 
 
 def canary(model: str, device: str) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from robench.errors import ExitCode
 if TYPE_CHECKING:
     from robench.cli._checks import Finding
 
-_MARKS = {"ok": "[green]ok[/green]", "absent": "[yellow]absent[/yellow]", "failed": "[red]failed[/red]"}
+_COLOURS = {"ok": "green", "absent": "yellow", "failed": "red"}
 
 
 def register(app: typer.Typer) -> None:
@@ -66,15 +66,12 @@ def run(model: str, device: str) -> Iterator[Finding]:
 
 
 def _print(findings: Iterable[Finding]) -> None:
+    """Print a line a finding; not a table, which would fold paths and hashes that one wants to copy."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, show_header=False)
-    for column in ("verdict", "area", "name"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("detail", overflow="fold")
+    console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
-        detail = escape(finding.detail) + (f" [dim]({escape(finding.hint)})[/dim]" if finding.hint else "")
-        table.add_row(_MARKS[finding.verdict], finding.area, finding.name, detail)
-    Console().print(table)
+        mark = f"[{_COLOURS[finding.verdict]}]{finding.verdict:7}[/]"
+        hint = f" [dim](try: {escape(finding.hint)})[/]" if finding.hint else ""
+        console.print(f"{mark} {finding.area:9} [cyan]{finding.name}[/]: {escape(finding.detail)}{hint}")

@@ -104,4 +104,6 @@ def _print(kind: str, found: list[dict[str, Any]], origin: bool) -> None:
         text = f"[red]broken:[/red] {escape(row['error'])}" if broken else escape(row["summary"] or "")
         table.add_row(row["name"], text, *([row["origin"]] if origin else []))
     console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 160)  # a pipe or a log has no edge to fold at
     console.print(table if found else f"no {kind}")
