@@ -1,0 +1,316 @@
+"""Cells: one sample under one corruption at one severity, and the picture that follows from it.
+
+A picture depends on its cell and the seed only: not on order, batch, worker or machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from robench import registry
+from robench.contracts import Affine, Camera, Corruption, Depth, Image, Mask, Params, Sample
+from robench.engine.recipes import CLEAN, Recipe
+from robench.errors import RobenchError, SampleFailure, UsageError
+from robench.io.files import sha256_file
+from robench.io.images import pixels_sha256
+from robench.rng import generator
+
+_KEPT_INPUTS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One picture to make."""
+
+    sample: Sample
+    corruption: str
+    severity: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What makes the cell unique in a run."""
+        return self.sample.sample_id, self.corruption, self.severity
+
+
+def plan_cells(samples: Iterable[Sample], recipe: Recipe) -> Iterator[Cell]:
+    """Yield every cell, all conditions of a sample together and its clean picture first.
+
+    Sample by sample, so that ground truth is read once and an interrupted run has whole subjects.
+    """
+    conditions = recipe.conditions()
+    for sample in samples:
+        for corruption, severity in conditions:
+            yield Cell(sample, corruption, severity)
+
+
+def is_able(cell: Cell, needs: Mapping[str, frozenset[str]]) -> bool:
+    """True if the sample has what the corruption needs beside the picture (a path that is named, not yet opened)."""
+    return all(getattr(cell.sample, need, None) is not None for need in needs.get(cell.corruption, frozenset()))
+
+
+def needs_of(recipe: Recipe) -> dict[str, frozenset[str]]:
+    """Return what each corruption of a recipe needs beside the picture."""
+    return {c.corruption: registry.load("corruptions", c.corruption).card.needs for c in recipe.cells}
+
+
+def refuse_unable(samples: Sequence[Sample], recipe: Recipe) -> None:
+    """Check, before any work, that every sample has what every corruption needs.
+
+    Raises:
+        UsageError: Naming the corruptions, the count of samples that lack something, and the first of them.
+    """
+    needs = needs_of(recipe)
+    lacking: dict[str, list[str]] = {}
+    first: Sample | None = None
+    count = 0
+    for sample in samples:
+        missing = {
+            (corruption, need)
+            for corruption, names in needs.items()
+            for need in names
+            if getattr(sample, need, None) is None
+        }
+        if missing:
+            first, count = first or sample, count + 1
+            for corruption, need in missing:
+                lacking.setdefault(need, []).append(corruption)
+    if first is not None:
+        what = " and ".join(f"{need} ({', '.join(sorted(set(names)))})" for need, names in sorted(lacking.items()))
+        raise UsageError(
+            f"The recipe '{recipe.name}' needs {what}, which {count} of {len(samples)} samples do not have",
+            got=f"none for '{first.sample_id}'",
+            hint="give the missing files, choose others with -c, or leave these cells out with --skip-unable",
+        )
+
+
+class Inputs:
+    """What lies on disk for a sample, read when first asked for and kept."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.sample = sample
+
+    @functools.cached_property
+    def image(self) -> Image:
+        """(H, W, 3) uint8 sRGB."""
+        from robench.io.images import read_image
+
+        return read_image(self.sample.image)
+
+    @functools.cached_property
+    def source_sha256(self) -> str:
+        """Hash of the picture's file."""
+        return sha256_file(self.sample.image)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the picture."""
+        return self.image.shape[0], self.image.shape[1]
+
+    @functools.cached_property
+    def mask(self) -> Mask | None:
+        """(H, W) float32 true mask of the clean picture, or None."""
+        from robench.io.images import read_mask
+
+        return None if self.sample.mask is None else read_mask(self.sample.mask, self.shape)
+
+    @functools.cached_property
+    def depth(self) -> Depth | None:
+        """(H, W) float32 metres, or None."""
+        from robench.io.depth import read_depth
+
+        return None if self.sample.depth is None else read_depth(self.sample.depth, self.shape)
+
+    @property
+    def camera(self) -> Camera:
+        """The sample's camera, or the one that a plain photograph is taken to have."""
+        from robench.data.folder import default_camera
+
+        height, width = self.shape
+        camera = self.sample.camera
+        if camera is None:
+            return default_camera(height, width, self.mask)
+        if (camera.width, camera.height) != (width, height):
+            raise SampleFailure(
+                "failed", f"the camera is for {camera.width}x{camera.height} pixels, the picture has {width}x{height}"
+            )
+        return camera
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as corrupted, and everything that moved with it.
+
+    Attributes:
+        image: (H, W, 3) uint8 sRGB.
+        params: The parameters drawn, JSON-able; enough to make the picture again.
+        affine: (2, 3) map from old to new pixels, or None where nothing moved.
+        notes: What the corruption says it did.
+        camera: The camera that would have taken this picture.
+        true_mask: (H, W) float32 true mask of this picture, or None.
+        corruption_version: Version of the corruption, "" for the clean picture.
+    """
+
+    image: Image
+    params: Params
+    affine: Affine | None
+    notes: Mapping[str, Any]
+    camera: Camera
+    true_mask: Mask | None
+    corruption_version: str
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Hash of the pixels."""
+        return pixels_sha256(self.image)
+
+
+class PictureSource(Protocol):
+    """Where pictures come from: made on the fly, or read from a corrupted set."""
+
+    def picture(self, cell: Cell) -> Picture:
+        """Return the picture of a cell.
+
+        Raises:
+            SampleFailure: If this one cannot be had.
+        """
+        ...
+
+    def inputs(self, sample: Sample) -> Inputs:
+        """Return what lies on disk for the clean sample."""
+        ...
+
+
+def draw_params(corruption: Corruption, sample_id: str, severity: int, shape: tuple[int, int], seed: int) -> Params:
+    """Draw the parameters of a cell by the seed rule, in the form in which a manifest gives them back.
+
+    Raises:
+        SampleFailure: If the corruption draws something that JSON cannot hold.
+    """
+    card = corruption.card
+    drawn = corruption.sample(severity, shape, generator(seed, sample_id, f"{card.name}@{card.version}", severity))
+    try:
+        # Through JSON and back, so that a replay from the manifest takes exactly this path.
+        params: Params = json.loads(json.dumps(dict(drawn), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise SampleFailure("failed", f"{card.name} drew parameters that are not JSON: {error}") from error
+    return params
+
+
+def corrupt(inputs: Inputs, corruption: Corruption | None, severity: int, seed: int) -> Picture:
+    """Make one picture.
+
+    Args:
+        inputs: The clean sample.
+        corruption: Loaded corruption, or None for the clean picture.
+        severity: 1..5, or 0 for the clean picture.
+        seed: The user's seed.
+
+    Raises:
+        SampleFailure: If a file cannot be read or the corruption breaks its contract.
+    """
+    if corruption is None:
+        return Picture(inputs.image, {}, None, {}, inputs.camera, inputs.mask, "")
+    params = draw_params(corruption, inputs.sample.sample_id, severity, inputs.shape, seed)
+    image, affine, notes = apply(inputs.image, corruption, params, inputs)
+    return moved(inputs, image, affine, params, notes, corruption.card.version)
+
+
+def apply(
+    image: Image, corruption: Corruption, params: Params, aux: Any
+) -> tuple[Image, Affine | None, Mapping[str, Any]]:
+    """Apply a corruption with given parameters and check that it kept its contract.
+
+    Args:
+        image: (H, W, 3) uint8 sRGB; not changed.
+        corruption: Loaded corruption.
+        params: As `draw_params` or an index row gives them.
+        aux: Has ``depth`` and ``mask``.
+
+    Returns:
+        Image of the same shape, affine or None, notes.
+
+    Raises:
+        SampleFailure: If a file cannot be read, the corruption fails, or what it returns is no picture of this size.
+    """
+    name = corruption.card.name
+    try:
+        result = corruption.apply(image.copy(), params, aux)
+    except (RobenchError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise SampleFailure("failed", f"{name} raised {type(error).__name__}: {error}") from error
+    changed = np.ascontiguousarray(result.image)
+    if changed.shape != image.shape or changed.dtype != np.uint8:
+        raise SampleFailure("failed", f"{name} returned {changed.shape} {changed.dtype} for {image.shape} uint8")
+    affine = None if result.affine is None else np.asarray(result.affine, np.float64)
+    return changed, affine, result.notes
+
+
+def moved(
+    inputs: Inputs, image: Image, affine: Affine | None, params: Params, notes: Mapping[str, Any], version: str
+) -> Picture:
+    """Let camera and true mask follow the pixels.
+
+    Raises:
+        SampleFailure: If the pixels moved in a way that no camera can.
+    """
+    try:
+        camera = inputs.camera.followed(affine)
+    except ValueError as error:
+        raise SampleFailure("failed", str(error)) from error
+    mask = inputs.mask
+    if mask is not None and affine is not None:
+        from robench.masking.carry import carried_mask
+
+        mask = carried_mask(mask, affine, inputs.shape, soft=True)
+    return Picture(image, params, affine, notes, camera, mask, version)
+
+
+class OnTheFly:
+    """Makes pictures when asked. Keeps a few samples' files and the loaded corruptions.
+
+    Args:
+        seed: The user's seed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._corruptions: dict[str, Corruption] = {}
+        self._inputs: OrderedDict[str, Inputs] = OrderedDict()
+
+    def picture(self, cell: Cell) -> Picture:
+        """Return the picture of a cell; raises `SampleFailure` if it cannot be made."""
+        return corrupt(self.inputs(cell.sample), self.corruption(cell.corruption), cell.severity, self.seed)
+
+    def corruption(self, name: str) -> Corruption | None:
+        """Return the loaded corruption, or None for the clean picture."""
+        if name == CLEAN:
+            return None
+        if name not in self._corruptions:
+            self._corruptions[name] = registry.load("corruptions", name)
+        return self._corruptions[name]
+
+    def inputs(self, sample: Sample) -> Inputs:
+        """Return what lies on disk for a sample; the last few are kept."""
+        found = self._inputs.pop(sample.sample_id, None) or Inputs(sample)
+        self._inputs[sample.sample_id] = found
+        while len(self._inputs) > _KEPT_INPUTS:
+            self._inputs.popitem(last=False)
+        return found
+
+
+def corrupt_cell(cell: Cell, seed: int) -> Picture:
+    """Make the picture of one cell from its files: pure, whatever was made before.
+
+    Raises:
+        SampleFailure: If a file cannot be read or the corruption breaks its contract.
+        UsageError: If the corruption is not registered.
+    """
+    return OnTheFly(seed).picture(cell)

@@ -1,0 +1,301 @@
+"""Corrupted sets on disk: their name, their index, reading them, and making one image again from its index row.
+
+A set is a folder ``<dataset>-<recipe>-<id8>/`` with ``manifest.json``, ``index.parquet`` (a row an image) and
+``images/<corruption>/<severity>/<sample>.png``. Its id is a hash of what its bytes depend on: data, recipe and versions
+of its corruptions, seed, samples.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from robench import registry
+from robench.contracts import Depth, Image, Mask, Sample
+from robench.data.ids import safe_id
+from robench.engine.cells import Cell, Inputs, OnTheFly, Picture, apply, moved
+from robench.engine.recipes import CLEAN, Recipe, RecipeCell
+from robench.engine.selection import Selection, select
+from robench.errors import Mismatch, NotComparable, SampleFailure, UsageError
+from robench.io.files import atomic_path, json_text, read_json, safe_join, sha256_bytes
+from robench.io.images import read_image
+
+FORMAT = 1
+"""Version of the folder's layout; goes up when a reader must know."""
+MANIFEST, INDEX, JOURNAL = "manifest.json", "index.parquet", "index.wip.jsonl"
+COLUMNS = {
+    "sample_id": "string",
+    "subject_id": "string",
+    "view_id": "string",
+    "corruption": "string",
+    "corruption_version": "string",
+    "severity": "int64",
+    "path": "string",
+    "params": "string",
+    "affine": "string",
+    "notes": "string",
+    "width": "int64",
+    "height": "int64",
+    "source_sha256": "string",
+    "pixels_sha256": "string",
+    "file_sha256": "string",
+}
+"""Columns of the index. ``params``, ``affine``, ``notes`` are JSON; ``pixels_sha256`` outlives any PNG encoder."""
+
+Key = tuple[str, str, int]
+"""(sample_id, corruption, severity)"""
+
+
+def set_identity(selection: Selection, recipe_identity: Sequence[Any], seed: int) -> str:
+    """Return the full id of the set that these make: also the identity of pictures that are never stored.
+
+    Args:
+        selection: The samples.
+        recipe_identity: `Recipe.identity`.
+        seed: The user's seed.
+    """
+    parts = {
+        "format": FORMAT,
+        "dataset": selection.dataset,
+        "revision": selection.revision,
+        "samples": selection.split_sha256,
+        "recipe": list(recipe_identity),
+        "seed": seed,
+    }
+    return sha256_bytes(json_text(parts).encode())
+
+
+def set_name(selection: Selection, recipe: Recipe, cset_id: str) -> str:
+    """Return the folder's name."""
+    return f"{selection.title}-{safe_id(recipe.name)}-{cset_id[:8]}"
+
+
+def image_path(cell: Cell) -> str:
+    """Return where a picture lies in its set, as a relative POSIX path."""
+    return f"images/{safe_id(cell.corruption)}/{cell.severity}/{safe_id(cell.sample.sample_id)}.png"
+
+
+def index_row(cell: Cell, picture: Picture, source_sha256: str, file_sha256: str) -> dict[str, Any]:
+    """Return the index row of a picture; see `COLUMNS`."""
+    height, width = picture.image.shape[:2]
+    return {
+        "sample_id": cell.sample.sample_id,
+        "subject_id": cell.sample.subject_id,
+        "view_id": f"{cell.sample.view:g}",
+        "corruption": cell.corruption,
+        "corruption_version": picture.corruption_version,
+        "severity": cell.severity,
+        "path": image_path(cell),
+        "params": json.dumps(picture.params, sort_keys=True, allow_nan=False),
+        "affine": None if picture.affine is None else json.dumps(picture.affine.tolist()),
+        "notes": json.dumps(picture.notes, sort_keys=True, default=_plain),
+        "width": width,
+        "height": height,
+        "source_sha256": source_sha256,
+        "pixels_sha256": picture.sha256,
+        "file_sha256": file_sha256,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+def write_index(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write the index atomically; returns a hash of its rows that does not depend on the Parquet writer."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, kind) for name, kind in COLUMNS.items()])
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), temporary, compression="zstd")
+    return rows_sha256(rows)
+
+
+def rows_sha256(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return a hash over the index rows in their order."""
+    return sha256_bytes("".join(json.dumps([row[c] for c in COLUMNS]) + "\n" for row in rows).encode())
+
+
+def read_index(path: Path) -> list[dict[str, Any]]:
+    """Read an index.
+
+    Raises:
+        Mismatch: If the file is damaged or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(COLUMNS)).to_pylist()
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise Mismatch(f"The index {path} is damaged", got=str(error)[:200], hint="robench corrupt again") from error
+    return rows
+
+
+def replay(row: Mapping[str, Any], image: Image, depth: Depth | None = None, mask: Mask | None = None) -> Image:
+    """Make the picture of an index row again from its clean picture and the parameters drawn.
+
+    Args:
+        row: A row of the index.
+        image: (H, W, 3) uint8 clean picture.
+        depth: (H, W) float32 metres, for corruptions that need it.
+        mask: (H, W) float32 true mask, for corruptions that look at it.
+
+    Returns:
+        (H, W, 3) uint8; its `robench.io.images.pixels_sha256` is the row's.
+
+    Raises:
+        NotComparable: If the corruption installed is of another version than the row's.
+        SampleFailure: If the corruption cannot do it.
+    """
+    if row["corruption"] == CLEAN:
+        return image.copy()
+    corruption = registry.load("corruptions", row["corruption"])
+    if corruption.card.version != row["corruption_version"]:
+        raise NotComparable(
+            f"The picture cannot be replayed by this version of '{row['corruption']}'",
+            got=corruption.card.version,
+            expected=row["corruption_version"],
+        )
+    return apply(image, corruption, json.loads(row["params"]), SimpleNamespace(depth=depth, mask=mask))[0]
+
+
+@dataclass(frozen=True, eq=False)
+class CorruptedSet:
+    """A finished set, read from disk; a `robench.engine.cells.PictureSource`.
+
+    Attributes:
+        folder: Where it is.
+        manifest: Content of ``manifest.json``.
+        rows: Index by (sample_id, corruption, severity).
+        clean: Reads the clean samples' files.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    rows: Mapping[Key, Mapping[str, Any]]
+    clean: OnTheFly
+
+    @property
+    def seed(self) -> int:
+        """The seed it was made with."""
+        return int(self.manifest["seed"])
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe it was made by."""
+        stored = self.manifest["recipe"]
+        cells = tuple(RecipeCell(c["corruption"], tuple(c["severities"])) for c in stored["cells"])
+        return Recipe(stored["name"], stored["version"], cells, stored["description"], stored["reference"])
+
+    @property
+    def recipe_identity(self) -> list[list[Any]]:
+        """`Recipe.identity` as it was then, whatever versions are installed now."""
+        cells = self.manifest["recipe"]["cells"]
+        return sorted([c["corruption"], c["version"], list(c["severities"])] for c in cells)
+
+    def able(self, cell: Cell) -> bool:
+        """True if the set has the picture, or tried to make it and failed."""
+        return cell.key in self.rows or cell.key in self._failures
+
+    @functools.cached_property
+    def _failures(self) -> dict[Key, str]:
+        return {(f["sample_id"], f["corruption"], f["severity"]): f["message"] for f in self.manifest["failed"]}
+
+    def select(self, data: Path | None = None, **choice: Any) -> Selection:
+        """Return the set's samples, read from the data set that it was made from.
+
+        Args:
+            data: Where the data set lies now; None for where it lay when the set was made.
+            **choice: ``limit``, ``subjects``, ``views`` of `robench.engine.selection.select`.
+
+        Raises:
+            UsageError: If the data set is not there.
+            NotComparable: If its content is another than the set was made from.
+        """
+        stored = self.manifest["dataset"]
+        root = data if data is not None else Path(os.path.normpath(self.folder / stored["root"]))
+        if not root.is_dir():
+            raise UsageError(
+                f"The data set that {self.folder.name} was made from is not at {root}",
+                hint="--data FOLDER to say where it is",
+            )
+        selection = select(root, stored["name"], stored["split"], **choice)
+        if selection.revision != stored["revision"]:
+            raise NotComparable(
+                f"The data in {root} is not what {self.folder.name} was made from",
+                got=f"revision {selection.revision[:12]}",
+                expected=stored["revision"][:12],
+            )
+        known = {sample_id for sample_id, _, _ in {*self.rows, *self._failures}}
+        kept = tuple(sample for sample in selection.samples if sample.sample_id in known)
+        if not kept:
+            raise UsageError(f"None of these samples is in {self.folder}")
+        partial = stored["partial"] or len(kept) < len(known)
+        return Selection(selection.dataset, root, selection.revision, kept, selection.split, partial)
+
+    def inputs(self, sample: Sample) -> Inputs:
+        """Return what lies on disk for the clean sample."""
+        return self.clean.inputs(sample)
+
+    def picture(self, cell: Cell) -> Picture:
+        """Read the picture of a cell and check it against the index.
+
+        Raises:
+            SampleFailure: If this one could not be made when the set was written, or its sample cannot be read.
+            Mismatch: If the file is not what the index says.
+        """
+        row = self.rows.get(cell.key)
+        if row is None:
+            if cell.key in self._failures:
+                raise SampleFailure("failed", self._failures[cell.key])
+            raise Mismatch(f"{self.folder} has no picture of {cell.key}", hint=_REPAIR)
+        path = safe_join(self.folder, row["path"])
+        try:
+            image = read_image(path)
+        except SampleFailure as error:
+            raise Mismatch(f"A picture of {self.folder} is damaged", got=str(error), hint=_REPAIR) from error
+        affine = None if row["affine"] is None else np.asarray(json.loads(row["affine"]), np.float64)
+        version = row["corruption_version"]
+        picture = moved(
+            self.inputs(cell.sample), image, affine, json.loads(row["params"]), json.loads(row["notes"]), version
+        )
+        if picture.sha256 != row["pixels_sha256"]:
+            raise Mismatch(f"{path} is not the picture that the index describes", got="other pixels", hint=_REPAIR)
+        return picture
+
+
+_REPAIR = "run the robench corrupt command of the set again: it makes anew what is damaged"
+
+
+def open_set(folder: Path) -> CorruptedSet:
+    """Open a finished set.
+
+    Raises:
+        UsageError: If the folder is no set, or an unfinished one.
+        Mismatch: If manifest and index do not belong together.
+        NotComparable: If the set was written in a layout that this robench does not know.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise UsageError(f"{folder} is not a corrupted set", got=f"no {MANIFEST} in it", hint="robench corrupt --help")
+    manifest = read_json(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise NotComparable(
+            f"{folder} is of another layout", got=f"format {manifest.get('format')}", expected=str(FORMAT)
+        )
+    if not manifest["complete"]:
+        raise UsageError(f"{folder} is not finished", hint=f"{manifest['command']}, which resumes")
+    rows = read_index(folder / INDEX)
+    if rows_sha256(rows) != manifest["index_sha256"]:
+        raise Mismatch(f"The index of {folder} is not the one of its manifest", hint=_REPAIR)
+    keyed = {(row["sample_id"], row["corruption"], row["severity"]): row for row in rows}
+    return CorruptedSet(folder, manifest, keyed, OnTheFly(int(manifest["seed"])))

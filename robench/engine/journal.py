@@ -1,0 +1,96 @@
+"""A journal: one flushed JSON line per finished piece of work, so that a crash loses at most the piece in hand."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from robench.errors import Mismatch, UsageError
+from robench.io.files import explained, make_folder
+
+
+class Journal:
+    """Appends JSON lines to a file, each flushed to the operating system before `append` returns.
+
+    Opening cuts off a half-written last line, which a crash may have left. Use as a context manager.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        make_folder(path.parent)
+        with explained(path):
+            self._handle = open(path, "ab")  # noqa: SIM115  # closed by close()
+            self._cut_half_line()
+
+    def _cut_half_line(self) -> None:
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(self.path, whole)
+
+    def append(self, item: Any) -> None:
+        """Write one item as one line.
+
+        Raises:
+            UsageError, EnvironmentNotReady: If it cannot be written (full or read-only disk).
+        """
+        line = json.dumps(item, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        with explained(self.path):
+            self._handle.write(line)
+            self._handle.flush()
+
+    def close(self) -> None:
+        """Close the file; what a full disk refuses now was not promised before."""
+        with contextlib.suppress(OSError):
+            self._handle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """Yield the items of a journal; a half-written last line is left out, a missing file has none.
+
+    Raises:
+        Mismatch: If another line is damaged.
+    """
+    if not path.is_file():
+        return
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise Mismatch(f"{path} is damaged", got=f"line {number}: {error}", hint="--fresh to start over") from error
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path, what: str) -> Iterator[None]:
+    """Hold a folder while it is written, so that two commands never write the same one.
+
+    The lock is the operating system's and dies with the process: nothing is left behind by a crash.
+
+    Raises:
+        UsageError: If another process holds it.
+    """
+    handle = os.open(make_folder(folder), os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"Another robench is writing {what} {folder}", hint="wait for it to end, then run the command again"
+            ) from None
+        except OSError:
+            pass  # a file system without locks: go on without
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,107 @@
+"""Progress on stderr: a bar with throughput and time left on a terminal, plain lines elsewhere, silence if asked."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+_LINE_EVERY_S = 30.0
+_LINES = 10
+
+
+class Advance(Protocol):
+    """Called for every finished piece of work."""
+
+    def __call__(self, done: int = 1, failed: int = 0) -> None:
+        """Count `done` pieces, of which `failed` failed."""
+        ...
+
+
+@contextmanager
+def progress(
+    label: str, total: int, unit: str, *, quiet: bool = False, stream: TextIO | None = None
+) -> Iterator[Advance]:
+    """Show how far a piece of work is.
+
+    Args:
+        label: What is done.
+        total: How many pieces.
+        unit: What a piece is called, in the plural.
+        quiet: Show nothing.
+        stream: Where to, stderr by default.
+
+    Yields:
+        A function to call with the pieces just finished and how many of them failed.
+    """
+    stream = stream or sys.stderr
+    if quiet or total == 0:
+        yield lambda done=1, failed=0: None
+    elif stream.isatty():
+        with _bar(label, total, unit, stream) as advance:
+            yield advance
+    else:
+        yield _Lines(label, total, unit, stream)
+
+
+@contextmanager
+def _bar(label: str, total: int, unit: str, stream: TextIO) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    started = time.monotonic()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[failures]}"),
+    )
+    with Progress(*columns, console=Console(file=stream)) as bar:
+        task = bar.add_task(label, total=total, rate="", failures="")
+        finished = failures = 0
+
+        def advance(done: int = 1, failed: int = 0) -> None:
+            nonlocal finished, failures
+            finished, failures = finished + done, failures + failed
+            rate = f"{_rate(finished, started)} {unit}/s"
+            bar.update(task, advance=done, rate=rate, failures=f"[red]{failures} failed[/red]" if failures else "")
+
+        yield advance
+
+
+class _Lines:
+    """About ten lines in all, and one every half minute of slow work."""
+
+    def __init__(self, label: str, total: int, unit: str, stream: TextIO) -> None:
+        self.label, self.total, self.unit, self.stream = label, total, unit, stream
+        self.finished = self.failures = 0
+        self.started = self.last = time.monotonic()
+        self.next = max(1, total // _LINES)
+
+    def __call__(self, done: int = 1, failed: int = 0) -> None:
+        self.finished, self.failures = self.finished + done, self.failures + failed
+        now = time.monotonic()
+        if self.finished < self.next and self.finished < self.total and now - self.last < _LINE_EVERY_S:
+            return
+        self.last, self.next = now, self.finished + max(1, self.total // _LINES)
+        left = (self.total - self.finished) * (now - self.started) / self.finished
+        failures = f", {self.failures} failed" if self.failures else ""
+        count = f"{self.finished}/{self.total} {self.unit}"
+        rate = f"{_rate(self.finished, self.started)} {self.unit}/s"
+        self.stream.write(f"{self.label}: {count}, {rate}, {_clock(left)} left{failures}\n")
+        self.stream.flush()
+
+
+def _rate(finished: int, started: float) -> str:
+    return f"{finished / max(time.monotonic() - started, 1e-6):.3g}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
