@@ -1,0 +1,45 @@
+"""What can go wrong with a photograph: twelve corruptions in five severities, and the recipes that combine them.
+
+A corruption is a pure function on an image in two steps: ``sample`` draws JSON-able parameters, ``apply`` makes the
+picture from image, parameters and depth alone, so that a manifest replays every byte::
+
+    fog = corruptions.load("fog_3d")
+    params = fog.sample(2, image.shape[:2], rng)
+    foggy = fog.apply(image, params, corruptions.Aux(depth=depth)).image
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from corruptions._base import SEVERITIES, Aux, Card, Corrupted, MissingInput
+
+__all__ = ["NAMES", "SEVERITIES", "Aux", "Card", "Corrupted", "MissingInput", "load"]
+
+NAMES = {
+    "bit_error": "BitError",
+    "camera_roll": "CameraRoll",
+    "color_quant": "ColorQuant",
+    "fog_3d": "Fog3D",
+    "h265_abr": "H265Abr",
+    "h265_crf": "H265Crf",
+    "iso_noise": "IsoNoise",
+    "low_light": "LowLight",
+    "near_focus": "NearFocus",
+    "xy_motion_blur": "XyMotionBlur",
+    "z_motion_blur": "ZMotionBlur",
+    "zoom_blur_2d": "ZoomBlur2D",
+}
+"""Module name (what users type) to class name of the twelve."""
+
+
+def load(name: str) -> Any:
+    """Return one of the twelve corruptions with its default options.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in NAMES:
+        raise ValueError(f"there is no corruption {name!r}; expected one of {', '.join(NAMES)}")
+    return getattr(import_module(f"corruptions.{name}"), NAMES[name])()

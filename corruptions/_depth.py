@@ -1,0 +1,89 @@
+"""How the depth of a picture is read: where the camera stands, and how far the background is.
+
+An orthographic render has no camera distance (ours is nominally 10 m, so a person would have no parallax and stand in
+fog like a house across the street), and its background is at infinity (where any fog erases everything). A photograph
+of a whole person is taken from about 3 m. So the default rule, ``person``, moves the depth along the viewing axis until
+the nearest finite point lies at ``camera_m``, and puts what has no depth at ``background_m``. Fog uses the metres;
+focus and motion use ratios of depths only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from corruptions._base import Depth, MissingInput, Params
+
+
+@dataclass(frozen=True)
+class DepthRule:
+    """How to turn a depth map into finite positive metres from a camera.
+
+    Attributes:
+        depth_mode: ``person`` moves the nearest finite depth to `camera_m`; ``as_given`` trusts the metres.
+        camera_m: Distance of the camera to the nearest point under ``person``, metres.
+        background_m: Distance given to pixels without depth, metres; never nearer than the farthest finite depth.
+    """
+
+    depth_mode: Literal["person", "as_given"] = "person"
+    camera_m: float = 3.0
+    background_m: float = 6.0
+
+    def __post_init__(self) -> None:
+        if self.depth_mode not in ("person", "as_given"):
+            raise ValueError(f"depth_mode must be 'person' or 'as_given', got {self.depth_mode!r}")
+        if not (self.camera_m > 0 and self.background_m > 0):
+            raise ValueError(
+                f"camera_m and background_m must be > 0 metres, got {self.camera_m} and {self.background_m}"
+            )
+
+    def params(self) -> Params:
+        """Return the rule as plain values for a manifest."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> DepthRule:
+        """Read the rule back from drawn parameters."""
+        return cls(params["depth_mode"], float(params["camera_m"]), float(params["background_m"]))
+
+
+def metric_depth(aux: Any, shape: tuple[int, int], rule: DepthRule, who: str) -> tuple[Depth, dict[str, Any]]:
+    """Return finite, positive depth for every pixel.
+
+    Args:
+        aux: Has ``depth``, (H, W) metres along the viewing axis; ``+inf``, NaN and values <= 0 have no depth.
+        shape: (H, W) of the image.
+        rule: Where the camera stands.
+        who: Name of the corruption, for the messages.
+
+    Returns:
+        (H, W) float32 metres, all finite and > 0; and the notes ``no_depth_share``, ``nearest_m``, ``farthest_m``.
+
+    Raises:
+        MissingInput: If there is no depth map, or no pixel of it has depth.
+        ValueError: If its shape is not the image's.
+    """
+    given = getattr(aux, "depth", None)
+    if given is None:
+        raise MissingInput(
+            f"{who} needs a depth map, got none; expected (H, W) metres along the viewing axis in aux.depth"
+        )
+    depth = np.asarray(given, np.float32)
+    if depth.shape != tuple(shape):
+        raise ValueError(f"the depth map of {who} must have the image's shape {tuple(shape)}, got {depth.shape}")
+    valid = np.isfinite(depth) & (depth > 0)
+    if not valid.any():
+        raise MissingInput(f"{who} needs a depth map, got one without a single finite positive value; expected metres")
+    nearest = float(depth[valid].min())
+    offset = rule.camera_m - nearest if rule.depth_mode == "person" else 0.0
+    farthest = float(depth[valid].max()) + offset
+    moved = np.where(valid, depth + np.float32(offset), np.float32(max(rule.background_m, farthest))).astype(np.float32)
+    notes = {
+        "no_depth_share": float(1.0 - valid.mean()),
+        "nearest_m": nearest + offset,
+        "farthest_m": float(moved.max()),
+    }
+    return moved, notes

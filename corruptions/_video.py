@@ -1,0 +1,193 @@
+"""Video codecs in process (PyAV): a photograph becomes a clip of still frames, is coded, and its last frame is kept.
+
+Everything is pinned to one thread, since the rate control of x265 and the error concealment of H.264 decoders depend on
+the number of threads. Colour conversion is done here in whole numbers (BT.601, limited range, chroma between pixels),
+because the usual converter rounds differently on different processors. x264 and x265 are GPL; they come with the ``av``
+wheel and are not part of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from corruptions._base import Image
+
+FRAMES = 4
+"""Frames of the still clip."""
+RATE = 4
+"""Frames a second of the still clip, so that it lasts one second."""
+
+X265_PINNED = "pools=none:frame-threads=1:info=0:log-level=none"
+X264_PINNED = "threads=1:sliced-threads=0"
+H264_CRF = 23
+
+_Y = (16829, 33039, 6416)
+_CB = (-9714, -19071, 28785)
+_CR = (28785, -24103, -4682)
+
+
+def to_yuv(image: Image) -> NDArray[np.uint8]:
+    """Return planar 4:2:0 of an image; odd sides are made even by repeating the last row or column.
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Returns:
+        (3 H' / 2, W') uint8: luma rows, then both chroma planes.
+    """
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        height, width = image.shape[:2]
+    half = 1 << 15
+    r, g, b = (image[..., c].astype(np.int32) for c in range(3))
+    luma = ((_Y[0] * r + _Y[1] * g + _Y[2] * b + half) >> 16) + 16
+    quads = [(p[0::2, 0::2] + p[0::2, 1::2]) + (p[1::2, 0::2] + p[1::2, 1::2]) for p in (r, g, b)]
+    planes = [luma.astype(np.uint8).ravel()]
+    for weights in (_CB, _CR):
+        chroma = sum((w * q for w, q in zip(weights, quads, strict=True)), np.int32(0))
+        planes.append((((chroma + 4 * half) >> 18) + 128).astype(np.uint8).ravel())
+    stacked: NDArray[np.uint8] = np.concatenate(planes).reshape(height * 3 // 2, width)
+    return stacked
+
+
+def _double(plane: NDArray[np.int32], axis: int) -> NDArray[np.int32]:
+    """Return the plane at twice the size along an axis, times 4 (linear between samples)."""
+    plane = np.moveaxis(plane, axis, 0)
+    before = np.concatenate([plane[:1], plane[:-1]])
+    after = np.concatenate([plane[1:], plane[-1:]])
+    doubled = np.stack([3 * plane + before, 3 * plane + after], axis=1).reshape(-1, *plane.shape[1:])
+    return np.moveaxis(doubled, 0, axis)
+
+
+def from_yuv(planes: NDArray[np.uint8], shape: tuple[int, int]) -> Image:
+    """Return the image of planar 4:2:0, cut to its (H, W) before padding."""
+    width = planes.shape[1]
+    height = planes.shape[0] * 2 // 3
+    flat = planes.ravel()
+    quarter = (height // 2, width // 2)
+    size = quarter[0] * quarter[1]
+    luma = flat[: height * width].reshape(height, width).astype(np.int32) - 16
+    cb, cr = (
+        _double(_double(flat[height * width + i * size :][:size].reshape(quarter).astype(np.int32) - 128, 0), 1)
+        for i in range(2)
+    )
+    # Coefficients are times 2**16; chroma is times 16 already.
+    base = 76309 * luma + (1 << 15)
+    red = base + ((104597 * cr) >> 4)
+    green = base - ((25675 * cb + 53279 * cr) >> 4)
+    blue = base + ((132201 * cb) >> 4)
+    image = np.stack([red, green, blue], axis=2) >> 16
+    whole: Image = np.clip(image, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(whole[: shape[0], : shape[1]])
+
+
+def encode(codec: str, image: Image, options: Mapping[str, str], frames: int = FRAMES, rate: int = RATE) -> list[bytes]:
+    """Encode a still clip.
+
+    Args:
+        codec: ``libx264`` or ``libx265``.
+        image: (H, W, 3) uint8.
+        options: Of the encoder.
+        frames: Frames of the clip.
+        rate: Frames a second.
+
+    Returns:
+        The packets in coding order, Annex B.
+    """
+    planes = to_yuv(image)
+    context: Any = av.CodecContext.create(codec, "w")
+    context.width, context.height = planes.shape[1], planes.shape[0] * 2 // 3
+    context.pix_fmt = "yuv420p"
+    context.framerate, context.time_base = Fraction(rate), Fraction(1, rate)
+    context.thread_count = 1
+    context.options = dict(options)
+    packets: list[bytes] = []
+    for i in range(frames):
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.pts, frame.time_base = i, context.time_base
+        packets += [bytes(p) for p in context.encode(frame)]
+    return packets + [bytes(p) for p in context.encode(None)]
+
+
+def decode(codec: str, packets: Sequence[bytes], shape: tuple[int, int]) -> Image | None:
+    """Decode packets, damaged ones too, and return the last frame.
+
+    Args:
+        codec: ``h264`` or ``hevc``.
+        packets: In coding order.
+        shape: (H, W) of the image that was encoded.
+
+    Returns:
+        (H, W, 3) uint8, or None if no frame of the right size came out.
+    """
+    context: Any = av.CodecContext.create(codec, "r")
+    context.thread_count = 1
+    context.options = {"flags": "+output_corrupt", "flags2": "+showall"}
+    expected = ((shape[0] + shape[0] % 2) * 3 // 2, shape[1] + shape[1] % 2)
+    last: NDArray[np.uint8] | None = None
+    for packet in [*(av.Packet(p) for p in packets), None]:
+        try:
+            frames = context.decode(packet)
+        except av.FFmpegError:
+            # A damaged packet: the decoder stays usable, and the next packets are decoded.
+            continue
+        for frame in frames:
+            planes = frame.to_ndarray() if frame.format.name == "yuv420p" else None
+            if planes is not None and planes.shape == expected:
+                last = planes
+    return None if last is None else from_yuv(last, shape)
+
+
+def h265(image: Image, options: str) -> tuple[Image, int]:
+    """Send an image through H.265 and back.
+
+    Args:
+        image: (H, W, 3) uint8.
+        options: x265 parameters, e.g. ``crf=32``.
+
+    Returns:
+        The decoded image and the bytes of the stream.
+
+    Raises:
+        RuntimeError: If the decoder returns no frame (never seen on an undamaged stream).
+    """
+    packets = encode("libx265", image, {"x265-params": f"{X265_PINNED}:{options}"})
+    decoded = decode("hevc", packets, (image.shape[0], image.shape[1]))
+    if decoded is None:
+        raise RuntimeError(f"the H.265 decoder returned no frame for a stream of {sum(map(len, packets))} bytes")
+    return decoded, sum(map(len, packets))
+
+
+def h264_stream(image: Image, slices: int = 1) -> list[bytes]:
+    """Return the packets of a still clip in H.264 at the encoder's default quality (CRF 23)."""
+    options = {"crf": str(H264_CRF), "x264-params": f"{X264_PINNED}:slices={slices}"}
+    return encode("libx264", image, options)
+
+
+def units(stream: bytes) -> list[tuple[int, int, int]]:
+    """Return (start, end, type) of the NAL units of an H.264 stream (Annex B); start is the unit's first byte."""
+    data = np.frombuffer(stream, np.uint8)
+    marks = np.flatnonzero((data[:-2] == 0) & (data[1:-1] == 0) & (data[2:] == 1))
+    starts = [int(m) + 3 for m in marks]
+    ends = [int(m) for m in marks[1:]] + [len(stream)]
+    return [(s, e, int(data[s]) & 31) for s, e in zip(starts, ends, strict=True) if s < e]
+
+
+def picture_bytes(stream: bytes) -> int:
+    """Return the bytes of an H.264 stream that code pictures (no headers, no encoder's signature)."""
+    return sum(end - start for start, end, kind in units(stream) if kind in (1, 5))
+
+
+def filtered(packets: Sequence[bytes], amount: int) -> list[bytes]:
+    """Send H.264 packets through ffmpeg's ``noise`` bitstream filter, which overwrites about one byte in `amount`."""
+    stream = av.open("noise.h264", "w", format="null").add_stream("libx264", rate=RATE)
+    noise = av.BitStreamFilterContext(f"noise=amount={amount}", stream)
+    result = [bytes(q) for p in packets for q in noise.filter(av.Packet(p))]
+    return result + [bytes(q) for q in noise.filter(None)]
