@@ -7,7 +7,9 @@ taken as sRGB. Where a picture has alpha it is composited on `BACKGROUND`.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,6 +62,16 @@ def image_size(path: Path) -> tuple[int, int]:
         width, height = picture.size
         turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
+
+
+def may_have_alpha(path: Path) -> bool:
+    """Return True if the file's header announces transparency; the pixels may be opaque all the same.
+
+    Raises:
+        UnreadableInput: If the file is missing, empty or not a picture.
+    """
+    with _opened(path) as picture:
+        return bool(picture.has_transparency_data)
 
 
 def read_image(path: Path) -> Image:
@@ -165,7 +177,7 @@ def pixels_sha256(image: NDArray[Any]) -> str:
 
 def _decode(path: Path, smallest: int) -> NDArray[np.uint8]:
     """Return (H, W, 3 or 4) uint8, upright; four channels only if some pixel is not opaque."""
-    with _opened(path) as picture:
+    with _quiet(), _opened(path) as picture:
         _check_size(path, picture.size, smallest)
         deep = any(";16" in str(tile) for tile in getattr(picture, "tile", ())) or picture.mode.startswith("I;16")
         try:
@@ -184,8 +196,7 @@ def _opened(path: Path) -> PilImage:
     from PIL import UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+        with _quiet():
             return Pillow.open(path, formats=_FORMATS)
     except FileNotFoundError:
         raise UnreadableInput(path, "there is no such file") from None
@@ -202,6 +213,14 @@ def _opened(path: Path) -> PilImage:
     except (OSError, ValueError, SyntaxError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableInput(path, f"it cannot be read ({reason.lower()})") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # Pillow also warns about what is refused in a sentence here (damage) or allowed on purpose (up to MAX_SIDE).
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _check_size(path: Path, size: tuple[int, int], smallest: int) -> None:
