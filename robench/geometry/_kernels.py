@@ -9,6 +9,7 @@ Imported inside functions only: Warp takes half a second to load, and a command 
 import contextlib
 import ctypes
 import os
+from typing import Any
 
 import warp as wp
 
@@ -118,3 +119,11 @@ def interpolate(
         if unit != 0:
             value = wp.normalize(value)
         out[i] = value
+
+
+def extract_surface(field: Any, level: float, device: str) -> Any:
+    """Run Warp's marching cubes; return (V, 3) float64 vertices in grid steps and (F, 3) int32 faces."""
+    values = wp.array(field, dtype=wp.float32, device=device)
+    with wp.ScopedDevice(device):
+        vertices, indices = wp.MarchingCubes.extract(values, level)
+    return vertices.numpy().astype("f8"), indices.numpy().reshape(-1, 3)

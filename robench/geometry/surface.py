@@ -137,18 +137,23 @@ class Surface:
             raise ValueError("no face of the mesh has any area")
         return found
 
-    def signed_distances(self, points: NDArray[Any]) -> NDArray[np.float32]:
+    def signed_distances(self, points: NDArray[Any], closed: bool = True) -> NDArray[np.float32]:
         """Return (N,) float32 distances, negative inside (winding number above one half).
 
+        Args:
+            points: (N, 3), finite.
+            closed: Insist on a watertight mesh. Without, the generalised winding number (Jacobson et al. 2013) decides,
+                which closes small holes as a soap film would.
+
         Raises:
-            ValueError: If the mesh is not watertight, a point is not finite, or no face has any area.
+            ValueError: If the mesh is open and `closed`, a point is not finite, or no face has any area.
         """
         import warp as wp
 
         from robench.geometry import _kernels
 
         _check_points(points)
-        if not self.watertight:
+        if closed and not self.watertight:
             raise ValueError("inside and outside need a watertight mesh; this one has open edges")
         if len(points) == 0:
             return np.zeros(0, np.float32)

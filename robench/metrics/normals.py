@@ -1,0 +1,103 @@
+"""Normal error: the distance between normal maps of prediction and truth, seen from four sides."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robench.contracts import Camera, Card, Degenerate, Mesh, Scene
+from robench.metrics._shared import checked
+from robench.rendering.raycast import RayScene
+
+YAWS = (0, 90, 180, 270)
+SIZE = 256
+# Room around the truth, so that limbs of the prediction that stick out are seen and counted.
+_MARGIN = 1.25
+
+Maps = tuple[NDArray[np.float32], NDArray[np.bool_]]
+_TRUTHS: WeakKeyDictionary[Mesh, dict[tuple[int, str], list[Maps]]] = WeakKeyDictionary()
+
+
+def cameras(truth: Mesh, size: int = SIZE) -> list[Camera]:
+    """Return the four orthographic cameras, turned about the vertical axis through the truth's centre.
+
+    The picture spans 1.25 times the truth's largest extent, so one pixel has one size in all four.
+    """
+    low, high = truth.vertices.min(axis=0).astype(np.float64), truth.vertices.max(axis=0).astype(np.float64)
+    extent = max(float((high - low)[1]), float(np.hypot(*(high - low)[[0, 2]])), 1e-3)
+    centre = (low + high) / 2.0
+    found = []
+    for yaw in np.radians(YAWS):
+        view = np.eye(4)
+        view[:3, :3] = [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
+        view[:3, 3] = -view[:3, :3] @ centre
+        middle = (size - 1) / 2.0
+        # Far enough back that no prediction within reach is behind a camera.
+        found.append(Camera(view, size / (_MARGIN * extent), (middle, middle), size, size, distance=1e7))
+    return found
+
+
+def normal_error(
+    prediction: Mesh | None, truth: Mesh | None, size: int = SIZE, device: str = "cpu"
+) -> float | Degenerate:
+    """Return the mean L2 distance between normal maps over the union of both silhouettes, pooled over four views.
+
+    Unit normals are in the view frame; where only one mesh is seen the other counts as the zero vector, so such a pixel
+    costs 1; opposite normals cost 2.
+
+    Args:
+        prediction: Predicted mesh, centimetres, y up.
+        truth: True mesh, same frame.
+        size: Pixels along each side of a picture.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+
+    Returns:
+        A value in [0, 2], or why there is none.
+    """
+    pair = checked(prediction, truth)
+    if isinstance(pair, Degenerate):
+        return pair
+    kept = _TRUTHS.setdefault(pair[1], {})
+    key = (size, device)
+    if key not in kept:
+        kept[key] = _maps(pair[1], pair[1], size, device)
+    total, pixels = 0.0, 0
+    for (normals, mask), (true_normals, true_mask) in zip(_maps(*pair, size, device), kept[key], strict=True):
+        union = mask | true_mask
+        total += float(np.linalg.norm(normals[union] - true_normals[union], axis=1).sum(dtype="f8"))
+        pixels += int(union.sum())
+    return total / pixels if pixels else Degenerate("not_seen")
+
+
+def _maps(mesh: Mesh, truth: Mesh, size: int, device: str) -> list[Maps]:
+    scene = RayScene(mesh, device)
+    hits = [scene.cast(camera) for camera in cameras(truth, size)]
+    return [(hit.normals, hit.mask) for hit in hits]
+
+
+class NormalError:
+    """Distance between normal maps from four sides."""
+
+    card = Card(
+        "normal_error",
+        "1",
+        "Distance of normal maps from four sides",
+        reference="Saito et al., PIFu, ICCV 2019, section 4 (normal reprojection error), four views, failures counted",
+        extra={
+            "unit": "1",
+            "direction": "lower",
+            "formula": "mean |n_P - n_T| over pixels of either silhouette; yaw 0, 90, 180, 270; 256 x 256; background 0",
+            "n_points": 0,
+            "seed": 0,
+            "alignment": "camera",
+        },
+    )
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def __call__(self, scene: Scene) -> float | Degenerate:
+        """Return a value in [0, 2]."""
+        return normal_error(scene.prediction, scene.truth, device=self.device)
