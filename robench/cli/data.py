@@ -23,11 +23,12 @@ def synth(
     out: Annotated[Path, typer.Argument(help="Folder to make; what is already there and whole is kept.")],
     subjects: Annotated[int, typer.Option("--subjects", min=1, help="How many people.")] = 10,
     views: Annotated[str, typer.Option("--views", help="Yaw angles in degrees, separated by commas.")] = "0,90,180,270",
-    size: Annotated[int, typer.Option("--size", min=32, max=4096, help="Pixels a side.")] = 512,
+    size: Annotated[int, typer.Option("--size", min=64, max=4096, help="Pixels a side.")] = 512,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds make equal people.")] = 0,
     split: Annotated[
         str, typer.Option("--split", help="Which people: train, val or test; they never overlap.")
     ] = "test",
+    start: Annotated[int, typer.Option("--start", min=0, help="Index of the first subject, to extend a set.")] = 0,
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes; does not change the result.")] = 1,
 ) -> None:
     """Render a data set of synthetic people with masks, depth, cameras and ground-truth meshes."""
@@ -38,8 +39,10 @@ def synth(
     angles = parse_views(views)
     from robench.data.anny_humans import synthesise
 
-    synthesise(out=out, subjects=subjects, views=angles, size=size, seed=seed, split=split, workers=workers)
-    typer.echo(f"{out}: {subjects} subjects, {len(angles)} views each, split {split}")
+    revision = synthesise(
+        out=out, subjects=subjects, views=angles, size=size, seed=seed, split=split, workers=workers, start=start
+    )
+    typer.echo(f"{out}: {subjects} subjects, {len(angles)} views each, split {split}, revision {revision[:8]}")
 
 
 def verify(

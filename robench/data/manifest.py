@@ -107,8 +107,8 @@ def problem(path: Path, error: RobenchError) -> Problem:
 
 
 def tracked(items: Iterable[_T], label: str) -> Iterator[_T]:
-    """Iterate with a progress bar on the terminal's stderr; silent where stderr is no terminal."""
-    if not sys.stderr.isatty():
+    """Iterate with a progress bar on the terminal's stderr; silent where it is none or ``ROBENCH_NO_PROGRESS`` is set."""
+    if not sys.stderr.isatty() or "ROBENCH_NO_PROGRESS" in os.environ:
         yield from items
         return
     from rich.console import Console
