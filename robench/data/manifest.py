@@ -107,7 +107,7 @@ def problem(path: Path, error: RobenchError) -> Problem:
 
 
 def tracked(items: Iterable[_T], label: str) -> Iterator[_T]:
-    """Iterate with a progress bar on the terminal's stderr; silent where it is none or ``ROBENCH_NO_PROGRESS`` is set."""
+    """Iterate with a progress bar on stderr; silent if that is no terminal or ``ROBENCH_NO_PROGRESS`` is set."""
     if not sys.stderr.isatty() or "ROBENCH_NO_PROGRESS" in os.environ:
         yield from items
         return
