@@ -242,7 +242,7 @@ def apply(
     name = corruption.card.name
     try:
         result = corruption.apply(image.copy(), params, aux)
-    except (RobenchError, OSError, MemoryError):
+    except (RobenchError, MemoryError):
         raise
     except Exception as error:
         raise SampleFailure("failed", f"{name} raised {type(error).__name__}: {error}") from error

@@ -1,0 +1,205 @@
+"""What a run has to do, settled before anything heavy is loaded: pictures, cells, masks, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robench import registry
+from robench.contracts import Masker, Metric
+from robench.engine.cells import Cell, OnTheFly, PictureSource, is_able, needs_of, plan_cells, refuse_unable
+from robench.engine.cset import CorruptedSet, open_set, set_identity
+from robench.engine.masks import StoredMasks, load_masker, refuse_without_masks
+from robench.engine.recipes import Recipe, choose_recipe
+from robench.engine.selection import Selection, select, spread
+from robench.errors import UsageError
+
+KEEP = ("none", "examples", "failed", "all")
+"""Whose picture, mask and mesh stay on disk; ``failed`` keeps the examples too."""
+EXAMPLES = 3
+"""Samples that are kept as examples, of different subjects where there are as many, the same in every condition."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked of ``robench evaluate``; the command line's options by the same names.
+
+    Attributes:
+        model: Registered reconstructor.
+        data: Folder of a data set; with `cset`, where its data lies now.
+        cset: Folder of a corrupted set, or None to corrupt on the fly.
+        recipe: Installed recipe or YAML file.
+        corruptions: Names with commas between, or ``all``.
+        severities: As ``1-5`` or ``2,4``.
+        masker: Registered masker.
+        metrics: Registered metrics, None for all.
+        checkpoint: Weights, None for the model's own.
+        out: Parent folder of runs.
+        dataset: Reader of `data`, None to find it.
+        split: Split of the data set.
+        limit: At most so many samples.
+        subjects: Only these.
+        views: Only these angles, degrees.
+        seed: Of the corruptions, from 0 up; None for 0, or for the seed of `cset`.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        resolution: Of the model's grid, None for its own.
+        batch_size: Requests at once.
+        keep: One of `KEEP`: whose meshes, pictures and masks stay on disk.
+        skip_unable: Leave out cells whose sample lacks what the corruption needs.
+        fresh: Forget what is done.
+        quiet: Show no progress.
+    """
+
+    model: str
+    data: Path | None = None
+    cset: Path | None = None
+    recipe: str | None = None
+    corruptions: str | None = None
+    severities: str | None = None
+    masker: str = "u2netp-anny"
+    metrics: Sequence[str] | None = None
+    checkpoint: Path | None = None
+    out: Path = Path("runs")
+    dataset: str | None = None
+    split: str | None = None
+    limit: int | None = None
+    subjects: Sequence[str] | None = None
+    views: Sequence[float] | None = None
+    seed: int | None = None
+    device: str = "auto"
+    resolution: int | None = None
+    batch_size: int = 1
+    keep: str = "examples"
+    skip_unable: bool = False
+    fresh: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a run has to do.
+
+    Attributes:
+        selection: The samples.
+        recipe: The corruptions.
+        seed: Of the corruptions.
+        cset_id: Hash of the pictures, whether stored or made on the fly.
+        pictures: Where they come from.
+        cset: The stored set, or None.
+        masker: Not open.
+        stored_masks: Masks made before, or None.
+        metrics: In order of names.
+        needs: What each corruption needs beside the picture.
+    """
+
+    selection: Selection
+    recipe: Recipe
+    seed: int
+    cset_id: str
+    pictures: PictureSource
+    cset: CorruptedSet | None
+    masker: Masker
+    stored_masks: StoredMasks | None
+    metrics: tuple[Metric, ...]
+    needs: Mapping[str, frozenset[str]]
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield every cell, sample by sample, clean first."""
+        return plan_cells(self.selection.samples, self.recipe)
+
+    def able(self, cell: Cell) -> bool:
+        """True if the picture of a cell can be had."""
+        return self.cset.able(cell) if self.cset is not None else is_able(cell, self.needs)
+
+    @property
+    def size(self) -> int:
+        """Number of cells."""
+        return len(self.selection.samples) * len(self.recipe.conditions())
+
+    @property
+    def examples(self) -> frozenset[str]:
+        """Ids of the samples that are kept as examples."""
+        return frozenset(sample.sample_id for sample in spread(self.selection.samples, EXAMPLES))
+
+
+def plan_task(options: Options) -> Task:
+    """Settle what a run has to do; touches nothing and loads no weights.
+
+    Raises:
+        UsageError: If an option is wrong, or the data lacks what corruptions or masker need.
+        NotComparable: If a stored set does not belong to the data.
+    """
+    _check(options)
+    masker = load_masker(options.masker)
+    metrics = load_metrics(options.metrics)
+    choice: dict[str, Any] = {"limit": options.limit, "subjects": options.subjects, "views": options.views}
+    if options.cset is not None:
+        cset = open_set(options.cset)
+        selection, recipe, seed = cset.select(options.data, **choice), cset.recipe, cset.seed
+        cset_id = set_identity(selection, cset.recipe_identity, seed)
+        refuse_without_masks(masker, selection.samples)
+        stored = StoredMasks(cset, masker)
+        return Task(selection, recipe, seed, cset_id, cset, cset, masker, stored, metrics, {})
+    if options.data is None:
+        raise UsageError("There is nothing to evaluate on", expected="--data FOLDER or --cset FOLDER")
+    recipe = choose_recipe(options.recipe, options.corruptions, options.severities)
+    needs = needs_of(recipe)
+    selection = select(options.data, options.dataset, options.split, **choice)
+    if not options.skip_unable:
+        refuse_unable(selection.samples, recipe)
+    refuse_without_masks(masker, selection.samples)
+    seed = options.seed or 0
+    cset_id = set_identity(selection, recipe.identity(), seed)
+    return Task(selection, recipe, seed, cset_id, OnTheFly(seed), None, masker, None, metrics, needs)
+
+
+def failure_limit(text: str | None) -> Callable[[int], float]:
+    """Read ``--max-failures``: a count (``20``), a share (``5%``), or None for "not every one".
+
+    Returns:
+        A function from the number of cells to how many may fail.
+
+    Raises:
+        UsageError: If the text is neither.
+    """
+    if text is None:
+        return lambda cells: max(cells - 1, 0)
+    number = text.strip().removesuffix("%")
+    is_share = text.strip().endswith("%")
+    if not number.replace(".", "", 1).isdecimal() or ("." in number and not is_share):
+        raise UsageError("The limit of failures is not understood", got=f"'{text}'", expected="such as 20 or 5%")
+    value = float(number)
+    return lambda cells: value / 100 * cells if is_share else value
+
+
+def load_metrics(names: Sequence[str] | None) -> tuple[Metric, ...]:
+    """Load metrics by name, sorted; None for every registered one.
+
+    Raises:
+        UsageError: If a name is unknown.
+        EnvironmentNotReady: If a metric is broken.
+    """
+    return tuple(registry.load("metrics", name) for name in sorted(set(names or registry.entries("metrics"))))
+
+
+def _check(options: Options) -> None:
+    known = registry.entries("models")
+    if options.model not in known:
+        raise registry.unknown_name("models", options.model, known)
+    if options.keep not in KEEP:
+        close = registry.did_you_mean(options.keep, KEEP)
+        raise UsageError(
+            f"Meshes cannot be kept as '{options.keep}'",
+            expected=f"{', '.join(KEEP)} {close}".strip(),
+            hint="--keep-meshes",
+        )
+    if options.checkpoint is not None and not options.checkpoint.exists():
+        raise UsageError(f"There is no checkpoint {options.checkpoint}", hint="robench show model " + options.model)
+    if options.cset is not None:
+        for name in ("recipe", "corruptions", "severities", "seed", "split", "dataset"):
+            if getattr(options, name) is not None:
+                raise UsageError(
+                    f"A corrupted set already fixes the {name}, but --{name} is given too", expected="only one of them"
+                )
