@@ -4,6 +4,8 @@ Pictures are in the folder itself or in its ``images/``. For a picture ``x.png``
 ``x_mask.*``; ``depth/x.*`` or ``x_depth.*``; ``normals/x.png`` or ``x_normals.png``; and ``meshes/x.*``, ``x.obj``,
 ``x.ply`` or ``x_mesh.*``. A picture with a transparent background is its own mask. ``cameras.json`` may give, by
 picture name without suffix, a camera (`Camera.to_json`) and ``subject`` and ``view``; subjects are else one a picture.
+
+A mesh is used as ground truth only if the camera is given: under an assumed one no distance would mean anything.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from robench.data.ids import by_stem, natural_key, safe_id
 from robench.data.manifest import MANIFEST, problem, revision, tracked, verify_manifest
 from robench.errors import RobenchError, UsageError
 from robench.io import images, meshes
+from robench.io.depth import DECLARATION
 from robench.io.files import read_json
 from robench.io.images import UnreadableInput, image_size, read_mask, read_rgba
 
@@ -116,21 +119,31 @@ class Folder:
         unknown = sorted(set(cameras) - stems)
         problems += [Problem(root / CAMERAS, f"names '{name}', and there is no such picture") for name in unknown]
         problems += splits.verify_splits(root, {sample.subject_id for sample in samples})
-        for path in _strangers(root, stems):
-            problems.append(Problem(path, "belongs to no picture"))
+        problems += [Problem(path, "belongs to no picture") for path in _strangers(root, stems)]
+        unused = set(_companions(root, _samples(root))["mesh"].values()) - {sample.mesh for sample in samples}
+        problems += [Problem(path, f"is not used: its picture has no camera in {CAMERAS}") for path in sorted(unused)]
         for sample in tracked(samples, "reading"):
-            problems += _sample_problems(sample, sample.image.stem in cameras)
+            problems += _sample_problems(sample)
         return problems
 
     def revision(self, root: Path) -> str:
-        """Return the hash of the manifest, of the stored one if there is one."""
-        return revision(root)
+        """Return the hash of the stored manifest, else of one of the files that are used.
+
+        Other files do not count: a result may lie in the same folder.
+        """
+        used = {root / CAMERAS, *(root / splits.FOLDER / f"{name}.txt" for name in splits.NAMES)}
+        for sample in self.samples(root):
+            companions = (sample.mask, sample.depth, sample.normals, sample.mesh)
+            used |= {sample.image, *(path for path in companions if path is not None)}
+        used |= {path.parent / DECLARATION for path in used}
+        return revision(root, sorted(path for path in used if path.is_file()))
 
 
 def _sample(
     stem: str, picture: Path, subject: str, entry: Mapping[str, Any], around: Mapping[str, Mapping[str, Path]]
 ) -> Sample:
     mask, camera = around["mask"].get(stem), entry.get("camera")
+    mesh = around["mesh"].get(stem) if camera is not None else None
     try:
         stamp = picture.stat().st_mtime_ns
         if mask is None and _is_cut_out(picture, stamp):
@@ -148,7 +161,7 @@ def _sample(
         depth=around["depth"].get(stem),
         normals=around["normals"].get(stem),
         camera=camera,
-        mesh=around["mesh"].get(stem),
+        mesh=mesh,
     )
 
 
@@ -248,7 +261,7 @@ def _stem(path: Path) -> str:
     return path.name[: -len(suffix)] if suffix else path.stem
 
 
-def _sample_problems(sample: Sample, has_camera: bool) -> list[Problem]:
+def _sample_problems(sample: Sample) -> list[Problem]:
     from robench.io.depth import read_depth, read_normals
 
     try:
@@ -265,7 +278,7 @@ def _sample_problems(sample: Sample, has_camera: bool) -> list[Problem]:
     if sample.camera is not None and (sample.camera.height, sample.camera.width) != (height, width):
         size = f"{sample.camera.width}x{sample.camera.height}"
         problems.append(Problem(sample.image, f"is {width}x{height} pixels, but its camera in {CAMERAS} is {size}"))
-    return problems + _mesh_problems(sample, has_camera)
+    return problems + _mesh_problems(sample)
 
 
 def _mask_check(path: Path, shape: tuple[int, int]) -> None:
@@ -275,7 +288,7 @@ def _mask_check(path: Path, shape: tuple[int, int]) -> None:
         raise UnreadableInput(path, f"its largest value is {largest} of 255; white must be the person")
 
 
-def _mesh_problems(sample: Sample, has_camera: bool) -> list[Problem]:
+def _mesh_problems(sample: Sample) -> list[Problem]:
     if sample.mesh is None:
         return []
     problems = []
@@ -285,6 +298,4 @@ def _mesh_problems(sample: Sample, has_camera: bool) -> list[Problem]:
             problems.append(Problem(sample.mesh, f"is not watertight: {edges} open edges"))
     except RobenchError as error:
         problems.append(problem(sample.mesh, error))
-    if not has_camera:
-        problems.append(Problem(sample.mesh, f"has no camera in {CAMERAS}, so no distance to it means anything"))
     return problems

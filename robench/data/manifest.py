@@ -95,10 +95,12 @@ def verify_manifest(root: Path) -> list[Problem]:
     return problems
 
 
-def revision(root: Path) -> str:
-    """Return the SHA-256 of the manifest: the stored one, else the one that `write_manifest` would write."""
+def revision(root: Path, files: Sequence[Path] | None = None) -> str:
+    """Return the SHA-256 of the manifest: the stored one, else the one of `files` (by default, of all `data_files`)."""
     path = Path(root) / MANIFEST
-    return sha256_file(path) if path.is_file() else sha256_bytes(manifest_text(build_manifest(Path(root))).encode())
+    if path.is_file():
+        return sha256_file(path)
+    return sha256_bytes(manifest_text(build_manifest(Path(root), files)).encode())
 
 
 def problem(path: Path, error: RobenchError) -> Problem:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from robench.contracts import Camera, Card, Problem, Sample
 from robench.data.ids import by_stem, natural_key, safe_id
-from robench.data.manifest import MANIFEST, problem, revision, tracked, verify_manifest
+from robench.data.manifest import MANIFEST, data_files, problem, revision, tracked, verify_manifest
 from robench.errors import RobenchError, UsageError
 from robench.io.images import SUFFIXES, UnreadableInput, image_size, read_image, read_mask
 
 _VIEW = re.compile(r"(-?\d+)_(-?\d+)_(\d+)")
+_LAYOUT = ("RENDER", "MASK", "PARAM", "GEO", "val.txt")
 _FIELDS = ("ortho_ratio", "scale", "center", "R")
 
 
@@ -93,7 +94,9 @@ class PifuRender:
         return (root / "RENDER").is_dir() and (root / "PARAM").is_dir()
 
     def samples(self, root: Path, split: str | None = None) -> Iterator[Sample]:
-        """Yield one sample a view, by subject and then by yaw; a view without readable parameters has no camera.
+        """Yield one sample a view, by subject and then by yaw.
+
+        A view without readable parameters has no camera and no mesh.
 
         Raises:
             UsageError: If the split is unknown, ``val.txt`` is missing, or there is no view.
@@ -125,8 +128,9 @@ class PifuRender:
         return problems
 
     def revision(self, root: Path) -> str:
-        """Return the hash of the manifest, of the stored one if there is one."""
-        return revision(root)
+        """Return the hash of the stored manifest, else of one of the files that belong to the layout."""
+        used = [path for path in data_files(root) if path.relative_to(root).parts[0] in _LAYOUT]
+        return revision(root, used)
 
     def _subjects(self, root: Path, split: str | None) -> list[str]:
         folder = root / "RENDER"
@@ -147,7 +151,8 @@ class PifuRender:
         try:
             camera = read_camera(root / "PARAM" / subject / f"{name}.npy", *image_size(picture))
         except UnreadableInput:
-            camera = None  # `verify` says why; a run records the sample as failed
+            # `verify` says why. Without its camera there is no truth either: a distance would mean nothing.
+            camera = None
         return Sample(
             sample_id=f"{safe_id(subject)}_{name}",
             subject_id=safe_id(subject),
@@ -155,7 +160,7 @@ class PifuRender:
             image=picture,
             mask=mask if mask.is_file() else None,
             camera=camera,
-            mesh=mesh if mesh.is_file() else None,
+            mesh=mesh if camera is not None and mesh.is_file() else None,
         )
 
 

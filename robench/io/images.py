@@ -7,9 +7,8 @@ taken as sRGB. Where a picture has alpha it is composited on `BACKGROUND`.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -177,7 +176,7 @@ def pixels_sha256(image: NDArray[Any]) -> str:
 
 def _decode(path: Path, smallest: int) -> NDArray[np.uint8]:
     """Return (H, W, 3 or 4) uint8, upright; four channels only if some pixel is not opaque."""
-    with _quiet(), _opened(path) as picture:
+    with _opened(path) as picture:
         _check_size(path, picture.size, smallest)
         deep = any(";16" in str(tile) for tile in getattr(picture, "tile", ())) or picture.mode.startswith("I;16")
         try:
@@ -196,8 +195,8 @@ def _opened(path: Path) -> PilImage:
     from PIL import UnidentifiedImageError
 
     try:
-        with _quiet():
-            return Pillow.open(path, formats=_FORMATS)
+        _quieten()
+        return Pillow.open(path, formats=_FORMATS)
     except FileNotFoundError:
         raise UnreadableInput(path, "there is no such file") from None
     except Pillow.DecompressionBombError as error:
@@ -215,12 +214,14 @@ def _opened(path: Path) -> PilImage:
         raise UnreadableInput(path, f"it cannot be read ({reason.lower()})") from error
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # Pillow also warns about what is refused in a sentence here (damage) or allowed on purpose (up to MAX_SIDE).
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+@functools.cache
+def _quieten() -> None:
+    # Pillow warns about what is refused here in a sentence (damage) or allowed on purpose (up to MAX_SIDE). Once, and
+    # these alone: to catch warnings around each read is not safe where threads read.
+    from PIL import Image as Pillow
+
+    warnings.filterwarnings("ignore", category=Pillow.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
 def _check_size(path: Path, size: tuple[int, int], smallest: int) -> None:

@@ -51,6 +51,7 @@ def test_companions_beside_the_picture(tmp_path):
     write_depth(tmp_path / "p_depth.npz", np.ones((60, 40)))
     write_normals(tmp_path / "p_normals.png", np.zeros((60, 40, 3)))
     write_mesh(tmp_path / "p.ply", ball())
+    (tmp_path / "cameras.json").write_text(json.dumps({"p": default_camera(60, 40).to_json()}))
     picture(tmp_path / "gas_mask.png")
     lonely, full = FOLDER.samples(tmp_path)
     assert (lonely.sample_id, lonely.mask, lonely.mesh) == ("gas_mask", None, None)
@@ -66,9 +67,19 @@ def test_companions_in_subfolders(tmp_path):
     write_depth(tmp_path / "depth" / "p.npz", np.ones((60, 40)))
     write_normals(tmp_path / "normals" / "p.png", np.zeros((60, 40, 3)))
     write_mesh(tmp_path / "meshes" / "p.ply.gz", ball())
+    (tmp_path / "cameras.json").write_text(json.dumps({"p": default_camera(60, 40).to_json()}))
     (sample,) = FOLDER.samples(tmp_path)
     relative = [p.relative_to(tmp_path).as_posix() for p in (sample.mask, sample.depth, sample.normals, sample.mesh)]
     assert relative == ["masks/p.png", "depth/p.npz", "normals/p.png", "meshes/p.ply.gz"]
+
+
+def test_a_mesh_without_a_camera_is_no_truth(tmp_path):
+    picture(tmp_path / "p.png")
+    write_mesh(tmp_path / "p.ply", ball())
+    (sample,) = FOLDER.samples(tmp_path)
+    assert (sample.mesh, sample.camera.kind) == (None, "orthographic")
+    (problem,) = FOLDER.verify(tmp_path)
+    assert (problem.path.name, problem.message) == ("p.ply", "is not used: its picture has no camera in cameras.json")
 
 
 def test_the_default_camera_makes_the_masks_box_170_cm(tmp_path):
@@ -163,13 +174,16 @@ def test_verify_names_everything_unsound(tmp_path):
     picture(tmp_path / "a.png")
     write_mask(tmp_path / "a_mask.png", person(40, 60))
     write_depth(tmp_path / "a_depth.npz", np.ones((30, 30)))
-    write_mesh(tmp_path / "a.ply", Mesh(ball().vertices, ball().faces[1:]))
+    write_mesh(tmp_path / "a.ply", ball())
     picture(tmp_path / "b.png")
+    picture(tmp_path / "c.png")
+    write_mesh(tmp_path / "c.ply", Mesh(ball().vertices, ball().faces[1:]))
     write_png(tmp_path / "b_mask.png", person().astype(np.uint8))
     write_mesh(tmp_path / "b.ply", Mesh(ball().vertices, ball().faces[:0]))
     (tmp_path / "masks").mkdir()
     write_mask(tmp_path / "masks" / "ghost.png", person())
     table = {"b": Camera(np.eye(4), 1.0, (0.0, 0.0), 9, 9).to_json(), "ghost": {}}
+    table["c"] = default_camera(60, 40).to_json()
     (tmp_path / "cameras.json").write_text(json.dumps(table))
     found = [(p.path.name, p.message) for p in FOLDER.verify(tmp_path)]
     for name, word in [
@@ -177,14 +191,32 @@ def test_verify_names_everything_unsound(tmp_path):
         ("ghost.png", "belongs to no picture"),
         ("a_mask.png", "the mask is 60x40 pixels but its image is 40x60"),
         ("a_depth.npz", "30x30 pixels"),
-        ("a.ply", "not watertight: 3 open edges"),
-        ("a.ply", "has no camera"),
+        ("c.ply", "not watertight: 3 open edges"),
+        ("a.ply", "is not used"),
         ("b_mask.png", "largest value is 1 of 255"),
         ("b.png", "its camera in cameras.json is 9x9"),
         ("b.ply", "empty"),
     ]:
         assert any(n == name and word in m for n, m in found), (name, word, found)
     assert len(found) == 9
+
+
+def test_the_revision_follows_what_is_used_and_nothing_else(tmp_path):
+    picture(tmp_path / "a.png")
+    first = FOLDER.revision(tmp_path)
+    (tmp_path / "notes.txt").write_text("x")
+    picture(tmp_path / "csets" / "x.png")
+    assert FOLDER.revision(tmp_path) == first
+    seen = {first}
+    write_mask(tmp_path / "a_mask.png", person())
+    seen.add(FOLDER.revision(tmp_path))
+    (tmp_path / "cameras.json").write_text("{}")
+    seen.add(FOLDER.revision(tmp_path))
+    picture(tmp_path / "a.png", 61)
+    seen.add(FOLDER.revision(tmp_path))
+    write_splits(tmp_path, {"test": ["a"]})
+    seen.add(FOLDER.revision(tmp_path))
+    assert len(seen) == 5
 
 
 def test_ids_are_safe_and_stay_different():

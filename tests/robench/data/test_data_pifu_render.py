@@ -150,6 +150,14 @@ def test_the_mesh_projects_onto_its_mask(root):
     np.testing.assert_allclose(uv.max(axis=0), [columns.max() + 0.5, rows.max() + 0.5], atol=1)
 
 
+def test_the_revision_follows_the_layout_only(root):
+    first = READER.revision(root)
+    (root / "notes.txt").write_text("x")
+    assert READER.revision(root) == first
+    (root / "val.txt").write_text("s2\n")
+    assert READER.revision(root) != first
+
+
 def test_faults_are_named_and_stop_nobody(root):
     (root / "PARAM" / "s2" / "2_0_00.npy").write_bytes(b"")
     (root / "MASK" / "s2" / "0_0_00.png").unlink()
@@ -159,6 +167,7 @@ def test_faults_are_named_and_stop_nobody(root):
     samples = list(READER.samples(root))
     assert len(samples) == 6
     assert [s.camera is None for s in samples[:3]] == [False, True, True]
+    assert [s.mesh is None for s in samples[:3]] == [False, True, True]
     assert samples[0].mask is None
     named = {p.path.relative_to(root).as_posix() for p in READER.verify(root)}
     assert named == {
