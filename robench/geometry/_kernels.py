@@ -4,7 +4,7 @@ Imported inside functions only: Warp takes half a second to load, and a command 
 """
 
 # Warp ships no type for its decorators, and builds kernels from annotations that mypy cannot read.
-# mypy: disable-error-code="untyped-decorator,valid-type,attr-defined"
+# mypy: disable-error-code="untyped-decorator,valid-type,attr-defined,operator"
 
 import contextlib
 import ctypes
@@ -40,26 +40,66 @@ _init()
 FAR = wp.constant(wp.float32(1.0e30))
 
 
+@wp.func
+def along(p: wp.vec3d, a: wp.vec3d, b: wp.vec3d) -> wp.float64:
+    """Distance from a point to a segment."""
+    ab = b - a
+    t = wp.clamp(wp.dot(p - a, ab) / wp.max(wp.dot(ab, ab), wp.float64(1.0e-300)), wp.float64(0.0), wp.float64(1.0))
+    return wp.length(p - a - t * ab)
+
+
+@wp.func
+def to_triangle(p: wp.vec3d, a: wp.vec3d, b: wp.vec3d, c: wp.vec3d) -> wp.float64:
+    """Distance from a point to a triangle: to its plane if the foot lies inside, else to the nearest side."""
+    n = wp.cross(b - a, c - a)
+    sides = wp.min(along(p, a, b), wp.min(along(p, b, c), along(p, c, a)))
+    u = wp.dot(wp.cross(b - a, p - a), n)
+    v = wp.dot(wp.cross(c - b, p - b), n)
+    w = wp.dot(wp.cross(a - c, p - c), n)
+    if u < wp.float64(0.0) or v < wp.float64(0.0) or w < wp.float64(0.0) or wp.length(n) == wp.float64(0.0):
+        return sides
+    return wp.min(sides, wp.abs(wp.dot(p - a, n)) / wp.length(n))
+
+
 @wp.kernel
-def closest(tree: wp.uint64, points: wp.array[wp.vec3], out: wp.array[wp.float32]) -> None:
-    """Distance from each point to the nearest triangle; -1 where there is none."""
+def closest(
+    tree: wp.uint64,
+    indices: wp.array[wp.int32],
+    vertices: wp.array[wp.vec3d],
+    points: wp.array[wp.vec3d],
+    out: wp.array[wp.float32],
+) -> None:
+    """Distance from each point to the nearest triangle; -1 where there is none.
+
+    The tree finds the triangle in float32; the distance to it is then taken in float64.
+    """
     i = wp.tid()
     p = points[i]
-    q = wp.mesh_query_point_no_sign(tree, p, FAR)
+    q = wp.mesh_query_point_no_sign(tree, wp.vec3(p), FAR)
     out[i] = wp.float32(-1.0)
     if q.result:
-        out[i] = wp.length(wp.mesh_eval_position(tree, q.face, q.u, q.v) - p)
+        f = 3 * q.face
+        out[i] = wp.float32(to_triangle(p, vertices[indices[f]], vertices[indices[f + 1]], vertices[indices[f + 2]]))
 
 
 @wp.kernel
-def signed(tree: wp.uint64, points: wp.array[wp.vec3], accuracy: wp.float32, out: wp.array[wp.float32]) -> None:
+def signed(
+    tree: wp.uint64,
+    indices: wp.array[wp.int32],
+    vertices: wp.array[wp.vec3d],
+    points: wp.array[wp.vec3d],
+    accuracy: wp.float32,
+    out: wp.array[wp.float32],
+) -> None:
     """Signed distance, negative inside by the winding number; +inf where there is no triangle."""
     i = wp.tid()
     p = points[i]
-    q = wp.mesh_query_point_sign_winding_number(tree, p, FAR, accuracy, wp.float32(0.5))
+    q = wp.mesh_query_point_sign_winding_number(tree, wp.vec3(p), FAR, accuracy, wp.float32(0.5))
     out[i] = wp.inf
     if q.result:
-        out[i] = q.sign * wp.length(wp.mesh_eval_position(tree, q.face, q.u, q.v) - p)
+        f = 3 * q.face
+        d = to_triangle(p, vertices[indices[f]], vertices[indices[f + 1]], vertices[indices[f + 2]])
+        out[i] = q.sign * wp.float32(d)
 
 
 @wp.kernel

@@ -45,8 +45,7 @@ def resolve_device(device: str) -> str:
 class Surface:
     """A mesh ready to be asked about. Build it once, ask often; trees and normals are made when first needed.
 
-    Coordinates are moved to the mesh's centre before they become float32, so that answers keep float32's precision
-    relative to the mesh's size and not to its distance from the origin.
+    The tree searches in float32, about the mesh's centre; distances to the triangle found are taken in float64.
 
     Args:
         mesh: At least one face; finite vertices; any unit (answers come in it).
@@ -74,20 +73,23 @@ class Surface:
         self.high = corners.max(axis=0)
         self.centre = (self.low + self.high) / 2.0
         # A vertex that no face uses may be anything; it must not poison the tree.
-        centred = np.zeros((len(mesh.vertices), 3), np.float32)
+        centred = np.zeros((len(mesh.vertices), 3), np.float64)
         centred[used] = corners - self.centre
         self._centred = centred
 
-    def _local(self, points: NDArray[Any]) -> Any:
+    def _local(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        return np.asarray(np.asarray(points, np.float64).reshape(-1, 3) - self.centre)
+
+    @functools.cached_property
+    def _exact(self) -> Any:
         import warp as wp
 
-        local = (np.asarray(points, np.float64).reshape(-1, 3) - self.centre).astype(np.float32)
-        return wp.array(local, dtype=wp.vec3, device=self.device)
+        return wp.array(self._centred, dtype=wp.vec3d, device=self.device)
 
     def _build(self, winding: bool) -> Any:
         import warp as wp
 
-        points = wp.array(self._centred, dtype=wp.vec3, device=self.device)
+        points = wp.array(self._centred.astype(np.float32), dtype=wp.vec3, device=self.device)
         return wp.Mesh(points=points, indices=self.indices, support_winding_number=winding)
 
     @functools.cached_property
@@ -129,9 +131,10 @@ class Surface:
         _check_points(points)
         if len(points) == 0:
             return np.zeros(0, np.float32)
-        local = self._local(points)
+        local = wp.array(self._local(points), dtype=wp.vec3d, device=self.device)
         out = wp.empty(len(points), dtype=wp.float32, device=self.device)
-        wp.launch(_kernels.closest, len(points), inputs=[self.tree.id, local], outputs=[out], device=self.device)
+        inputs = [self.tree.id, self.indices, self._exact, local]
+        wp.launch(_kernels.closest, len(points), inputs=inputs, outputs=[out], device=self.device)
         found: NDArray[np.float32] = out.numpy()
         if found.min() < 0:
             raise ValueError("no face of the mesh has any area")
@@ -157,9 +160,9 @@ class Surface:
             raise ValueError("inside and outside need a watertight mesh; this one has open edges")
         if len(points) == 0:
             return np.zeros(0, np.float32)
-        local = self._local(points)
+        local = wp.array(self._local(points), dtype=wp.vec3d, device=self.device)
         out = wp.empty(len(points), dtype=wp.float32, device=self.device)
-        inputs = [self._winding_tree.id, local, _WINDING_ACCURACY]
+        inputs = [self._winding_tree.id, self.indices, self._exact, local, _WINDING_ACCURACY]
         wp.launch(_kernels.signed, len(points), inputs=inputs, outputs=[out], device=self.device)
         found: NDArray[np.float32] = out.numpy()
         if np.isinf(found).any():
@@ -176,7 +179,8 @@ class Surface:
             return np.zeros(0, bool)
         along = wp.array(np.ascontiguousarray(directions, np.float32), dtype=wp.vec3, device=self.device)
         out = wp.empty(len(origins), dtype=wp.int32, device=self.device)
-        inputs = [self.tree.id, self._local(origins), along, min(float(reach), 1e30)]
+        starts = wp.array(self._local(origins).astype(np.float32), dtype=wp.vec3, device=self.device)
+        inputs = [self.tree.id, starts, along, min(float(reach), 1e30)]
         wp.launch(_kernels.occluded, len(origins), inputs=inputs, outputs=[out], device=self.device)
         return np.asarray(out.numpy() > 0)
 

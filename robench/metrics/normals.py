@@ -88,7 +88,7 @@ class NormalError:
         extra={
             "unit": "1",
             "direction": "lower",
-            "formula": "mean |n_P - n_T| over pixels of either silhouette; yaw 0, 90, 180, 270; 256 x 256; background 0",
+            "formula": "mean |n_P - n_T| over pixels of either silhouette; yaw 0, 90, 180, 270; 256 px; unseen = 0",
             "n_points": 0,
             "seed": 0,
             "alignment": "camera",
