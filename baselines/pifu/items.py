@@ -1,0 +1,217 @@
+"""Training items: pictures decoded once to memory, batches as pure functions of (seed, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baselines.pifu.inputs import network_image, prepare, to_normalised
+from baselines.pifu.sampling import Pool, choose, load_pool
+from baselines.pifu.train_config import TrainConfig
+from robench import rng as seeds
+from robench.contracts import Camera, Dataset, Sample
+from robench.errors import UsageError
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One decoded picture with its subject's points.
+
+    Attributes:
+        sample_id: Names it and its draws.
+        image: (S, S, 3) uint8.
+        mask: (S, S) uint8.
+        camera: Of the square picture.
+        pool: Of its subject, shared among views.
+    """
+
+    sample_id: str
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    camera: Camera
+    pool: Pool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arrays of one step.
+
+    Attributes:
+        images: (B, 3, S, S) float32 in [-1, 1], background 0.
+        points: (B, 3, N) float32 in normalised image space.
+        targets: (B, 1, N) occupancies, or (B, 3, N) colours in [-1, 1].
+    """
+
+    images: Float
+    points: Float
+    targets: Float
+
+
+def find_dataset(root: Path) -> Dataset:
+    """Return the first registered data set that accepts a folder.
+
+    Raises:
+        UsageError: If none does.
+    """
+    from robench.registry import entries, load
+
+    if not root.is_dir():
+        raise UsageError("There is no such data folder", got=str(root))
+    names = list(entries("datasets"))
+    for name in names:
+        dataset = load("datasets", name)
+        if dataset.accepts(root):
+            return dataset
+    raise UsageError(f"No data set reader knows the layout of {root}", expected="one of " + ", ".join(names))
+
+
+def load_items(
+    samples: Sequence[Sample], config: TrainConfig, cache: Path, tell: Callable[[str], None], workers: int = 4
+) -> list[Item]:
+    """Decode pictures and prepare points.
+
+    Args:
+        samples: Each with an image, mask, camera and mesh.
+        config: Image size and the options of the points.
+        cache: Folder of precomputed points.
+        tell: Gets a line of progress now and then.
+        workers: Threads.
+
+    Raises:
+        UsageError: If a sample lacks what training needs.
+        UnreadableInput: If a file cannot be read.
+    """
+    for sample in samples:
+        lacking = [n for n in ("mask", "camera", "mesh") if getattr(sample, n) is None]
+        if lacking:
+            raise UsageError(f"Sample {sample.sample_id} cannot train PIFu", got=f"no {' and no '.join(lacking)}")
+    pools: dict[Path, Pool] = {}
+    meshes = sorted({s.mesh for s in samples if s.mesh is not None})
+
+    def pool_of(mesh: Path) -> Pool:
+        return load_pool(mesh, cache, config.pool, config.sigmas_cm, config.uniform_share, config.seed)
+
+    def item_of(sample: Sample) -> Item:
+        from robench.io.images import read_image, read_mask
+
+        assert sample.mask is not None  # noqa: S101  (checked above)
+        assert sample.mesh is not None  # noqa: S101
+        assert sample.camera is not None  # noqa: S101
+        image = read_image(sample.image)
+        mask = read_mask(sample.mask, image.shape[:2])
+        ready = prepare(image, mask, sample.camera, config.network.image_size)
+        return Item(sample.sample_id, ready.image, ready.mask, ready.camera, pools[sample.mesh])
+
+    with ThreadPoolExecutor(workers) as threads:
+        for done, (mesh, pool) in enumerate(zip(meshes, threads.map(pool_of, meshes), strict=True), 1):
+            pools[mesh] = pool
+            if done % 50 == 0 or done == len(meshes):
+                tell(f"points of {done} of {len(meshes)} subjects")
+        items = []
+        for item in threads.map(item_of, samples):
+            items.append(item)
+            if len(items) % 500 == 0 or len(items) == len(samples):
+                tell(f"decoded {len(items)} of {len(samples)} pictures")
+    return items
+
+
+def order(count: int, position: int, seed: int) -> int:
+    """Return which item stands at a position of the endless, epoch-wise shuffled sequence."""
+    epoch, place = divmod(position, count)
+    return int(_permutation(count, epoch, seed)[place])
+
+
+_LAST: dict[tuple[int, int, int], NDArray[np.int64]] = {}
+
+
+def _permutation(count: int, epoch: int, seed: int) -> NDArray[np.int64]:
+    key = (count, epoch, seed)
+    if key not in _LAST:
+        if len(_LAST) > 2:  # a batch spans at most two epochs
+            _LAST.clear()
+        _LAST[key] = seeds.generator(seed, "epoch", epoch).permutation(count)
+    return _LAST[key]
+
+
+def augment(image: Float, points: Float, config: TrainConfig, rng: np.random.Generator) -> tuple[Float, Float]:
+    """Mirror, zoom and shift an item the published way; points follow exactly.
+
+    Args:
+        image: (3, S, S), background 0.
+        points: (N, 3) normalised.
+        config: Strengths.
+        rng: Draws; the same number whatever the options.
+
+    Returns:
+        The new image and points; depth grows with the zoom, as under an orthographic camera that comes nearer.
+    """
+    import cv2
+
+    flip = rng.random() < config.flip
+    zoom = 1.0 + config.zoom * rng.uniform(-1, 1)
+    shift = config.shift * rng.uniform(-1, 1, 2)
+    moved = points * np.float32(zoom)
+    moved[:, :2] += (2 * shift).astype(np.float32)
+    size = image.shape[1]
+    # About the centre of the picture, (S - 1) / 2 in pixel centres.
+    half = (size - 1) / 2
+    matrix = np.array([[zoom, 0, half - zoom * half + shift[0] * size], [0, zoom, half - zoom * half + shift[1] * size]])
+    if config.zoom or config.shift:
+        image = cv2.warpAffine(image.transpose(1, 2, 0), matrix, (size, size), flags=cv2.INTER_LINEAR).transpose(2, 0, 1)
+    if flip:
+        image, moved[:, 0] = image[:, :, ::-1], -moved[:, 0]
+    return image, moved
+
+
+def shape_batch(items: Sequence[Item], config: TrainConfig, step: int) -> Batch:
+    """Return the shape net's batch of a step; depends on nothing but its arguments."""
+    images, points, labels = [], [], []
+    for position in range(step * config.batch, (step + 1) * config.batch):
+        item = items[order(len(items), position, config.seed)]
+        rng = seeds.generator(config.seed, item.sample_id, "pifu-shape", position)
+        world, label = choose(item.pool, config.points, rng)
+        image, moved = augment(network_image(item.image, item.mask), _normalised(world, item.camera), config, rng)
+        images.append(image)
+        points.append(moved.T)
+        labels.append(label[None])
+    return Batch(np.stack(images), np.stack(points), np.stack(labels))
+
+
+def colour_batch(items: Sequence[Item], config: TrainConfig, step: int) -> Batch:
+    """Return the colour net's batch of a step: surface points moved along their normals, and their albedo."""
+    images, points, colours = [], [], []
+    for position in range(step * config.colour_batch, (step + 1) * config.colour_batch):
+        item = items[order(len(items), position, config.seed + 1)]
+        rng = seeds.generator(config.seed, item.sample_id, "pifu-colour", position)
+        pool = item.pool
+        if pool.colours is None:
+            raise UsageError(f"Sample {item.sample_id} cannot train colours", got="a mesh without vertex colours")
+        chosen = rng.integers(len(pool.surface), size=config.colour_points)
+        off = rng.normal(0, config.colour_sigma_cm, (config.colour_points, 1)).astype(np.float32)
+        world = pool.surface[chosen] + off * pool.normals[chosen]
+        image, moved = augment(network_image(item.image, item.mask), _normalised(world, item.camera), config, rng)
+        images.append(image)
+        points.append(moved.T)
+        colours.append(pool.colours[chosen].T.astype(np.float32) / np.float32(127.5) - np.float32(1))
+    return Batch(np.stack(images), np.stack(points), np.stack(colours))
+
+
+def validation_batch(item: Item, count: int, seed: int) -> Batch:
+    """Return one item unaugmented with a fixed draw of points."""
+    rng = seeds.generator(seed, item.sample_id, "pifu-validation")
+    world, label = choose(item.pool, count, rng)
+    points = _normalised(world, item.camera).T[None]
+    return Batch(network_image(item.image, item.mask)[None], points, label[None, None])
+
+
+def _normalised(world: Float, camera: Camera) -> Float:
+    m = camera.view_from_world
+    view = world.astype(np.float64) @ m[:3, :3].T + m[:3, 3]
+    return to_normalised(view, camera).astype(np.float32)

@@ -1,0 +1,356 @@
+"""Training of both networks: seeded, resumable, the averaged weights exported.
+
+A step depends on the options and its own number only, so a run that was stopped and resumed ends in the weights of one
+that was not (same machine, same thread count).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from baselines.pifu.checkpoint import load_own, save_weights
+from baselines.pifu.colour import ColourNet
+from baselines.pifu.items import Batch, Item, colour_batch, find_dataset, load_items, shape_batch, validation_batch
+from baselines.pifu.network import ShapeNet, init_weights, stack_loss
+from baselines.pifu.run_log import RunLog
+from baselines.pifu.train_config import TrainConfig, read_train_config
+from baselines.pifu.train_state import Average, learning_rate, load_state_file, make_optimizer, save_state_file
+from robench import rng as seeds
+from robench.contracts import Sample
+from robench.errors import EnvironmentNotReady, UsageError
+from robench.io.files import make_folder, sha256_file, write_text_atomic
+
+N = TypeVar("N", bound=nn.Module)
+MODEL_FILE = "model.safetensors"
+SHAPE_FILE = "shape.safetensors"
+STATE_FILE = "last.pt"
+OPTIONS_FILE = "options.json"
+# Of a time limit, so much is kept for the colour net.
+_COLOUR_SHARE = 0.15
+
+
+@dataclass
+class Phase:
+    """What differs between the training of the two networks.
+
+    Attributes:
+        name: ``shape`` or ``colour``.
+        net: The network in training.
+        steps: Optimiser steps.
+        batch: The batch of a step.
+        loss: Loss of a batch.
+        validate: Metrics of the averaged network, smaller ``val_mse`` better; None to skip.
+        keep: Called with the averaged network when it is the best so far, and at the end if nothing validates.
+    """
+
+    name: Literal["shape", "colour"]
+    net: nn.Module
+    steps: int
+    lr: float
+    batch: Callable[[int], Batch]
+    loss: Callable[[nn.Module, Batch], Tensor]
+    validate: Callable[[nn.Module], dict[str, float]] | None
+    keep: Callable[[nn.Module], None]
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the torch device for ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+
+    Raises:
+        UsageError: If the name is none of these.
+        EnvironmentNotReady: If CUDA is asked for and not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device != "cpu" and device != "cuda" and not device.removeprefix("cuda:").isdigit():
+        raise UsageError("Unknown device", got=repr(device), expected="cpu, cuda, cuda:N or auto")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise EnvironmentNotReady(f"No CUDA device for '{device}'", got="torch sees none", hint="--device cpu")
+    return torch.device(device)
+
+
+def reduced_precision(device: torch.device, precision: str) -> bool:
+    """True if the image filter shall run in bfloat16: asked for, or `auto` on hardware that multiplies it natively."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    return device.type == "cuda" or bool(torch.cpu._is_amx_tile_supported())
+
+
+def train(
+    config_path: Path, data: Path, out: Path, *, device: str = "auto", resume: bool = False, max_minutes: float | None = None
+) -> Path:
+    """Train PIFu on a data set with splits ``train`` and ``val``.
+
+    Args:
+        config_path: YAML options, see `TrainConfig`.
+        data: Root of a data set that a registered reader accepts.
+        out: Run folder: ``log.jsonl``, ``last.pt`` to resume from, ``model.safetensors`` (averaged weights).
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+        resume: Go on with the run in `out`.
+        max_minutes: Stop after so long, with weights written; resume later to go on.
+
+    Returns:
+        The path of ``model.safetensors``.
+
+    Raises:
+        UsageError: If options, data or the run folder do not fit.
+        EnvironmentNotReady: If the device is not there.
+    """
+    config = read_train_config(config_path)
+    dataset = find_dataset(data)
+    training, validation = (list(dataset.samples(data, split)) for split in ("train", "val"))
+    facts = {"dataset": dataset.card.name, "dataset_revision": dataset.revision(data)}
+    return fit(config, training, validation, out, facts, device=device, resume=resume, max_minutes=max_minutes)
+
+
+def fit(
+    config: TrainConfig,
+    training: Sequence[Sample],
+    validation: Sequence[Sample],
+    out: Path,
+    facts: dict[str, Any],
+    *,
+    device: str = "cpu",
+    resume: bool = False,
+    max_minutes: float | None = None,
+) -> Path:
+    """Train on given samples; the rest as `train`. `facts` about the data go into the exported file."""
+    if not training:
+        raise UsageError("There is nothing to train on", got="0 samples in the split 'train'")
+    target = resolve_device(device)
+    _open_run(config, out, resume)
+    with RunLog(out / "log.jsonl", resume) as log:
+        items = load_items(training, config, out / "points", log.say)
+        picked = np.linspace(0, len(validation) - 1, min(config.val_images, len(validation))).round().astype(int)
+        checks = load_items([validation[i] for i in picked], config, out / "points", log.say) if len(validation) else []
+        run = _Run(config, out, target, log, items, checks, facts, max_minutes)
+        return run.go()
+
+
+def _open_run(config: TrainConfig, out: Path, resume: bool) -> None:
+    make_folder(out)
+    options = out / OPTIONS_FILE
+    if resume and options.is_file():
+        if options.read_text("utf-8") != config.to_json():
+            raise UsageError(
+                f"The run in {out} was started with other options", expected=f"those in {options}", hint="another --out"
+            )
+    elif (out / STATE_FILE).exists():
+        raise UsageError(f"{out} already holds a training run", hint="--resume to go on with it, or another --out")
+    write_text_atomic(options, config.to_json())
+
+
+class _Run:
+    """One training run in its folder."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        out: Path,
+        device: torch.device,
+        log: RunLog,
+        items: list[Item],
+        checks: list[Item],
+        facts: dict[str, Any],
+        max_minutes: float | None,
+    ) -> None:
+        self.config, self.out, self.device, self.log = config, out, device, log
+        self.items, self.checks, self.facts = items, checks, facts
+        self.started = time.monotonic()
+        self.limit = float("inf") if max_minutes is None else 60.0 * max_minutes
+        self.amp = reduced_precision(device, config.precision)
+        self.steps_done = 0
+
+    def go(self) -> Path:
+        state = load_state_file(self.out / STATE_FILE)
+        net = self._fresh(ShapeNet)
+        done = state is not None and state["phase"] == "colour"
+        shape_limit = self.limit * (1 - _COLOUR_SHARE) if self.config.colour_steps else self.limit
+        if not done:
+            finished = self._fit(self._shape_phase(net), state, shape_limit)
+            state = None
+            if not finished:
+                self.log.say("the time limit stopped the shape net early; --resume goes on with it")
+        shape = load_own(self.out / SHAPE_FILE).shape.to(self.device)
+        colour: ColourNet | None = None
+        coloured = all(i.pool.colours is not None for i in self.items)
+        if self.config.colour_steps and coloured and (done or finished):
+            colour = self._fresh(ColourNet)
+            self._fit(self._colour_phase(colour, shape), state, self.limit)
+            colour = self.best_colour
+        path = self.out / MODEL_FILE
+        dtype = torch.float16 if self.config.export_dtype == "float16" else torch.float32
+        save_weights(path, shape, colour, self._provenance(), dtype)
+        self.log.say(f"wrote {path} (sha256 {sha256_file(path)[:12]})")
+        return path
+
+    def _fresh(self, kind: type[N]) -> N:
+        words = seeds.generator(self.config.seed, kind.__name__, "init").integers(2**62)
+        if self.config.init == "published":
+            net = kind(self.config.network)
+            init_weights(net, torch.Generator().manual_seed(int(words)))
+        else:
+            # torch's own initialisation draws from the global generator; the fork leaves that as it was.
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(words))
+                net = kind(self.config.network)
+        return net.to(self.device)
+
+    def _provenance(self) -> dict[str, Any]:
+        import json
+
+        return {
+            **self.facts,
+            "subjects": len({id(i.pool) for i in self.items}),
+            "images": len(self.items),
+            "options": json.loads(self.config.to_json()),
+            "device": self.device.type,
+            "bfloat16": self.amp,
+            "torch": torch.__version__,
+            "minutes": round((time.monotonic() - self.started) / 60, 1),
+            "validation": self.log.best,
+        }
+
+    def _autocast(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.amp else nullcontext()
+
+    def _put(self, array: Any) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, non_blocking=True)
+
+    def _identity(self, count: int) -> Tensor:
+        return torch.eye(4, device=self.device).expand(count, 4, 4)
+
+    def _predict(self, net: ShapeNet, batch: Batch, *, every_stack: bool) -> list[Tensor]:
+        with self._autocast():
+            encoded = net.filter(self._put(batch.images))
+        # The classifier stays in float32: bfloat16 saves it no time and cannot tell 0.998 from 1.
+        encoded.maps = [m.float() for m in encoded.maps]
+        encoded.stem = encoded.stem.float()
+        return net.query(encoded, self._put(batch.points), self._identity(len(batch.images)), every_stack=every_stack)
+
+    def _shape_phase(self, net: ShapeNet) -> Phase:
+        def loss(module: nn.Module, batch: Batch) -> Tensor:
+            assert isinstance(module, ShapeNet)  # noqa: S101
+            return stack_loss(self._predict(module, batch, every_stack=True), self._put(batch.targets))
+
+        def validate(module: nn.Module) -> dict[str, float]:
+            assert isinstance(module, ShapeNet)  # noqa: S101
+            squares, ious = [], []
+            for item in self.checks:
+                batch = validation_batch(item, self.config.val_points, self.config.seed)
+                found = self._predict(module, batch, every_stack=False)[-1].cpu().numpy()
+                squares.append(float(np.mean((found - batch.targets) ** 2)))
+                guess, truth = found > 0.5, batch.targets > 0.5
+                ious.append(float((guess & truth).sum() / max((guess | truth).sum(), 1)))
+            return {"val_mse": float(np.mean(squares)), "val_iou": float(np.mean(ious))}
+
+        def keep(module: nn.Module) -> None:
+            assert isinstance(module, ShapeNet)  # noqa: S101
+            save_weights(self.out / SHAPE_FILE, module, None, {"part": "shape net of a run"})
+
+        def batch(step: int) -> Batch:
+            return shape_batch(self.items, self.config, step)
+
+        return Phase(
+            "shape", net, self.config.steps, self.config.lr, batch, loss, validate if self.checks else None, keep
+        )
+
+    def _colour_phase(self, net: ColourNet, shape: ShapeNet) -> Phase:
+        self.best_colour: ColourNet | None = None
+
+        def loss(module: nn.Module, batch: Batch) -> Tensor:
+            assert isinstance(module, ColourNet)  # noqa: S101
+            images = self._put(batch.images)
+            with self._autocast():
+                with torch.no_grad():
+                    features = shape.filter(images).maps[-1].float()
+                colours = module.filter(images)
+            found = module.query(features, colours.float(), self._put(batch.points), self._identity(len(images)))
+            return module.loss(found, self._put(batch.targets))
+
+        def keep(module: nn.Module) -> None:
+            assert isinstance(module, ColourNet)  # noqa: S101
+            self.best_colour = module
+
+        def batch(step: int) -> Batch:
+            return colour_batch(self.items, self.config, step)
+
+        return Phase("colour", net, self.config.colour_steps, self.config.colour_lr, batch, loss, None, keep)
+
+    def _fit(self, phase: Phase, state: dict[str, Any] | None, limit: float) -> bool:
+        """Train one phase; return False if the time limit came first. The best averaged network has been kept."""
+        config, net = self.config, phase.net
+        optimizer = make_optimizer(config.optimizer if phase.name == "shape" else "adam", net, phase.lr)
+        average = Average(net, config.ema)
+        step = 0
+        best = float("inf")
+        if state is not None:
+            net.load_state_dict(state["net"])
+            average.net.load_state_dict(state["average"])
+            optimizer.load_state_dict(state["optimizer"])
+            step, best = int(state["step"]), float(state["best"])
+            self.log.rewind(phase.name, step)
+        validated = step
+
+        def save() -> None:
+            parts = {"net": net.state_dict(), "average": average.net.state_dict(), "optimizer": optimizer.state_dict()}
+            save_state_file(self.out / STATE_FILE, {"phase": phase.name, "step": step, "best": best, **parts})
+
+        def check() -> float:
+            average.net.eval()
+            if phase.validate is None:
+                phase.keep(average.net)
+                return best
+            with torch.no_grad():
+                found = phase.validate(average.net)
+            self.log.validated(phase.name, step, found)
+            if found["val_mse"] < best:
+                phase.keep(average.net)
+            return min(best, found["val_mse"])
+
+        net.train()
+        with ThreadPoolExecutor(1) as ahead, self.log.bar(phase.name, step, phase.steps):
+            # Drawn one step ahead; a batch is a pure function of its step, so stopping loses nothing.
+            upcoming = ahead.submit(phase.batch, step)
+            try:
+                while step < phase.steps and time.monotonic() - self.started < limit:
+                    batch = upcoming.result()
+                    upcoming = ahead.submit(phase.batch, step + 1)
+                    rate = learning_rate(config, phase.lr, step, phase.steps)
+                    value = self._step(phase, batch, optimizer, rate)
+                    step += 1
+                    average.update(net, step)
+                    self.log.step(phase.name, step, value, rate, len(batch.images), every=config.log_every)
+                    if step % config.val_every == 0:
+                        best, validated = check(), step
+                    if step % config.save_every == 0:
+                        save()
+            except KeyboardInterrupt:
+                save()
+                self.log.say(f"stopped at step {step}; --resume goes on from here")
+                raise
+        if validated != step or phase.validate is None or not (self.out / SHAPE_FILE).exists():
+            best = check()
+        save()
+        return step >= phase.steps
+
+    def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer, rate: float) -> Tensor:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        value = phase.loss(phase.net, batch)
+        value.backward()  # type: ignore[no-untyped-call]
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(phase.net.parameters(), self.config.clip_norm)
+        optimizer.step()
+        return value.detach()
