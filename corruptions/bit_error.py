@@ -32,7 +32,7 @@ CARD = Card(
             "at least one more error for each severity, whatever the size of the stream",
             "parameter sets and slice headers are protected, so that a full picture always comes out",
             "eight slices a picture, as in streaming, so that an error spoils a band and not the rest of the picture",
-            "the source is a clip of four still frames, not one with camera motion of 120 frames",
+            "the source is a clip of two still frames, not one with camera motion of 120 frames",
             "one decoder thread: concealment depends on the number of threads",
         ],
     },

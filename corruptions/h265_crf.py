@@ -17,8 +17,8 @@ CARD = Card(
         "severities": {1: {"crf": 24}, 2: {"crf": 26}, 3: {"crf": 32}, 4: {"crf": 39}, 5: {"crf": 41}},
         "paper_severity": 4,
         "deviations": [
-            "the source is a clip of four still frames of the picture itself, not a lossy H.264 clip with camera "
-            "motion of 120 frames (1 to 2 dB harsher than 120 still frames at the same CRF)",
+            "the source is a clip of two still frames (4 a second) of the picture itself, not a lossy H.264 clip with "
+            "camera motion; the quality is that of 120 still frames at 25 a second within 0.2 dB",
             "one encoder thread (pools=none, frame-threads=1), so that the pixels are reproducible",
             "odd sides are padded by one repeated row or column and cut back, not cropped",
         ],
