@@ -40,7 +40,7 @@ class RunResult:
         folder: The run.
         cells: Cells in the run.
         made: Cells done by this call.
-        statuses: How many cells ended how (a cell's worst status).
+        statuses: How many cells ended how; see `robench.engine.rows.statuses`.
     """
 
     folder: Path

@@ -229,6 +229,8 @@ class _Reader:
             expected = "one of " + ", ".join(self.known)
             self._stop(node, f"there is no corruption '{name}'", f"{expected} ({close})" if close else expected)
         severities = []
+        if not fields["severities"].value:
+            self._stop(node, f"'{name}' has no severity", "a list such as [1, 2, 3]")
         for item in self._items(fields["severities"], "severities"):
             value = self._text(item, "severities")
             if not value.isdecimal() or int(value) not in SEVERITIES:
@@ -256,8 +258,8 @@ class _Reader:
     def _items(self, node: yaml.Node, what: str) -> list[yaml.Node]:
         import yaml
 
-        if not isinstance(node, yaml.SequenceNode) or not node.value:
-            self._stop(node, f"'{what}' is not a list with something in it", "a list such as [1, 2, 3]")
+        if not isinstance(node, yaml.SequenceNode):
+            self._stop(node, f"'{what}' is not a list", "a list such as [1, 2, 3]")
         return list(node.value)
 
     def _text(self, node: yaml.Node, what: str) -> str:

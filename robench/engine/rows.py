@@ -86,7 +86,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_cells(path: Path) -> dict[Key, str]:
-    """Return the cells of a Parquet file of rows, each with its worst status (failed, then skipped, then ok).
+    """Return the cells of a Parquet file of rows with their `statuses`.
 
     Raises:
         Mismatch: If the file is damaged.
@@ -98,17 +98,17 @@ def read_cells(path: Path) -> dict[Key, str]:
         table = pq.read_table(path, columns=["sample_id", "corruption", "severity", "status"])
     except (OSError, pa.ArrowException, KeyError) as error:
         raise Mismatch(f"The rows {path} are damaged", got=str(error)[:200], hint="--fresh to start over") from error
-    return worst_statuses(table.to_pylist())
+    return statuses(table.to_pylist())
 
 
-def worst_statuses(rows: Sequence[Mapping[str, Any]]) -> dict[Key, str]:
-    """Return each cell's worst status."""
+def statuses(rows: Sequence[Mapping[str, Any]]) -> dict[Key, str]:
+    """Return how each cell ended: a failure if a metric has one, else ``ok`` if one is, else ``skipped``."""
     found: dict[Key, str] = {}
     for row in rows:
         key = key_of(row)
-        found[key] = max(found.get(key, "ok"), row["status"], key=_badness)
+        found[key] = max(found.get(key, "skipped"), row["status"], key=_weight)
     return found
 
 
-def _badness(status: str) -> int:
-    return 2 if status in FAILED else 1 if status == "skipped" else 0
+def _weight(status: str) -> int:
+    return 2 if status in FAILED else int(status == "ok")

@@ -16,7 +16,7 @@ import robench
 from robench.engine.cset import Key
 from robench.engine.journal import Journal, only_writer, read_lines
 from robench.engine.protocol import SCHEMA_VERSION, Identity
-from robench.engine.rows import read_cells, worst_statuses, write_rows
+from robench.engine.rows import read_cells, statuses, write_rows
 from robench.errors import NotComparable
 from robench.io.files import explained, make_folder, read_json, write_json_atomic
 
@@ -31,7 +31,7 @@ class RunFolder:
     Attributes:
         path: ``runs/<run_id>``.
         identity: What the run is.
-        done: Finished cells and their worst status.
+        done: Finished cells and how they ended.
         shard: Number of the part that is being written.
     """
 
@@ -45,7 +45,7 @@ class RunFolder:
             # A crash between writing a part and removing its journal leaves both; the part counts.
             self._journal_path(int(part.stem.removeprefix("part-"))).unlink(missing_ok=True)
         self.shard = max(parts, default=-1) + 1
-        self.done |= worst_statuses(self._journal_rows())
+        self.done |= statuses(self._journal_rows())
         self._journal: Journal | None = None
 
     def _journal_path(self, shard: int) -> Path:
@@ -59,7 +59,7 @@ class RunFolder:
         if self._journal is None:
             self._journal = Journal(self._journal_path(self.shard))
         self._journal.append(list(rows))
-        self.done |= {key: worst_statuses(rows)[key]}
+        self.done |= {key: statuses(rows)[key]}
 
     def event(self, kind: str, **facts: Any) -> None:
         """Add a line to ``events.jsonl``; the only place with times in it."""

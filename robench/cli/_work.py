@@ -1,0 +1,96 @@
+"""What the verbs that work for long share: options by one name, Ctrl-C, and lists on the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robench.errors import ExitCode, UsageError
+
+DatasetOption = Annotated[str | None, typer.Option("--dataset", help="Reader of the data; found out if left out.")]
+SplitOption = Annotated[
+    str | None, typer.Option("--split", help="Split of the data set, such as test; all if left out.")
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="At most so many samples, spread over the subjects.")
+]
+SubjectsOption = Annotated[str | None, typer.Option("--subjects", help="Only these, separated by commas.")]
+ViewsOption = Annotated[str | None, typer.Option("--views", help="Only these angles in degrees, separated by commas.")]
+RecipeOption = Annotated[
+    str | None, typer.Option("--recipe", help="Installed recipe (see `robench list recipes`) or a YAML file.")
+]
+CorruptionsOption = Annotated[
+    str | None, typer.Option("-c", "--corruptions", help="Names separated by commas, or all; instead of --recipe.")
+]
+SeveritiesOption = Annotated[str | None, typer.Option("-s", "--severities", help="Such as 1-5 or 2,4; goes with -c.")]
+SkipUnableOption = Annotated[
+    bool, typer.Option("--skip-unable", help="Leave out the cells whose sample lacks what the corruption needs.")
+]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Start over instead of resuming.")]
+PlanOption = Annotated[bool, typer.Option("--plan", help="Say what would be done; touch nothing.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+
+
+def names(text: str | None) -> list[str] | None:
+    """Split a list at its commas; None stays None.
+
+    Raises:
+        UsageError: If nothing is left.
+    """
+    if text is None:
+        return None
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    if not found:
+        raise UsageError("An option that takes a list got an empty one", got=f"'{text}'")
+    return found
+
+
+def angles(text: str | None) -> list[float] | None:
+    """Read angles in degrees, separated by commas.
+
+    Raises:
+        UsageError: If one is no number.
+    """
+    try:
+        return [float(part) for part in found] if (found := names(text)) is not None else None
+    except ValueError:
+        raise UsageError("The views are not understood", got=f"'{text}'", expected="angles such as 0,90,180") from None
+
+
+def command_line() -> str:
+    """Return the command as it was typed, to be shown as the way to resume."""
+    return shlex.join(["robench", *sys.argv[1:]])
+
+
+@contextlib.contextmanager
+def resumable(flag: str = "") -> Iterator[None]:
+    """On Ctrl-C say that finished work is kept and how to go on (by `flag`, if it takes one), and exit with 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        line = command_line().replace(" --fresh", "")
+        line += f" {flag}" if flag and flag not in line else ""
+        typer.echo(f"Interrupted. Finished work is kept; resume with:\n  {line}", err=True)
+        raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+
+
+def write_picture(path: Path, image: object) -> None:
+    """Write a picture that the user asked for as PNG.
+
+    Raises:
+        UsageError: If the name has another suffix, or the path cannot be written.
+    """
+    import numpy as np
+
+    from robench.io.images import write_png
+
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"A sheet is written as PNG, not as '{path.name}'", expected="a name that ends in .png")
+    write_png(path, np.asarray(image))

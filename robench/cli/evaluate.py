@@ -1,0 +1,195 @@
+"""``robench evaluate``: a model over corruptions, resumable, ending with the degradation table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from robench.cli import _work
+from robench.errors import ExitCode
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from robench.engine.evaluate import RunResult
+    from robench.engine.tasks import Options
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    model: Annotated[str, typer.Option("--model", help="See `robench list models`.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Data set to corrupt on the fly; with --cset, where its data lies now."),
+    ] = None,
+    cset: Annotated[Path | None, typer.Option("--cset", help="A set made by `robench corrupt`.")] = None,
+    recipe: _work.RecipeOption = None,
+    corruptions: _work.CorruptionsOption = None,
+    severities: _work.SeveritiesOption = None,
+    masker: Annotated[
+        str, typer.Option("--masker", help="Who finds the person; given (or gt) for the true mask.")
+    ] = "u2netp-anny",
+    metrics: Annotated[str | None, typer.Option("--metrics", help="Separated by commas; all if left out.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="Weights; the model's own if left out.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Parent folder; the run's own name says what it is.")] = Path(
+        "runs"
+    ),
+    dataset: _work.DatasetOption = None,
+    split: _work.SplitOption = None,
+    limit: _work.LimitOption = None,
+    subjects: _work.SubjectsOption = None,
+    views: _work.ViewsOption = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the corruptions; 0 if left out.")] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu | cuda | auto")] = "auto",
+    resolution: Annotated[int | None, typer.Option("--resolution", min=8, help="Of the model's grid.")] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Pictures at once; does not change a result.")
+    ] = 1,
+    keep: Annotated[
+        str,
+        typer.Option("--keep-meshes", help="none | examples (3 samples) | failed (and the examples) | all"),
+    ] = "examples",
+    max_failures: Annotated[
+        str | None, typer.Option("--max-failures", help="Exit 3 beyond so many: 20, or 5%; if left out: if all fail.")
+    ] = None,
+    skip_unable: _work.SkipUnableOption = False,
+    fresh: _work.FreshOption = False,
+    plan: _work.PlanOption = False,
+    json_: _work.JsonOption = False,
+    quiet: _work.QuietOption = False,
+) -> None:
+    """Evaluate a model on clean and corrupted pictures.
+
+    Writes one row a sample, corruption, severity and metric; a failure is a row with a penalty, never a gap. Running
+    the same command again resumes. Ends with the degradation table: one row a corruption, clean first.
+    """
+    from robench.engine.tasks import Options, failure_limit
+
+    allowed = failure_limit(max_failures)
+    options = Options(
+        model=model,
+        data=data,
+        cset=cset,
+        recipe=recipe,
+        corruptions=corruptions,
+        severities=severities,
+        masker=masker,
+        metrics=_work.names(metrics),
+        checkpoint=checkpoint,
+        out=out,
+        dataset=dataset,
+        split=split,
+        limit=limit,
+        subjects=_work.names(subjects),
+        views=_work.angles(views),
+        seed=seed,
+        device=device,
+        resolution=resolution,
+        batch_size=batch_size,
+        keep=keep,
+        skip_unable=skip_unable,
+        fresh=fresh,
+        quiet=quiet,
+    )
+    if plan:
+        _say_plan(options, json_)
+        return
+    from robench.engine.evaluate import evaluate as run
+
+    with _work.resumable():
+        result = run(options)
+    _say(result, json_)
+    if result.failed > allowed(result.cells):
+        typer.echo(f"{result.failed} of {result.cells} reconstructions failed, more than allowed", err=True)
+        raise typer.Exit(int(ExitCode.TOO_MANY_FAILURES))
+
+
+def _say_plan(options: Options, json_: bool) -> None:
+    from robench.engine.tasks import plan_task
+
+    task = plan_task(options)
+    able = sum(task.able(cell) for cell in task.cells())
+    facts: dict[str, Any] = {
+        "model": options.model,
+        "dataset": task.selection.dataset,
+        "samples": len(task.selection.samples),
+        "subjects": len({sample.subject_id for sample in task.selection.samples}),
+        "recipe": task.recipe.name,
+        "conditions": len(task.recipe.conditions()),
+        "reconstructions": able,
+        "left_out": task.size - able,
+        "metrics": [metric.card.name for metric in task.metrics],
+        "rows": task.size * len(task.metrics),
+        "masker": task.masker.card.name,
+        "cset_id": task.cset_id,
+        "out": str(options.out),
+    }
+    if json_:
+        _print_json(facts)
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name:>16}  {', '.join(value) if isinstance(value, list) else value}")
+
+
+def _say(result: RunResult, json_: bool) -> None:
+    from robench.analysis import degradation_table, read_rows
+
+    rows = read_rows(result.folder)
+    shown = _shown(rows)
+    table = degradation_table(rows, shown) if shown else None
+    if json_:
+        import json
+
+        records = json.loads(table.to_json(orient="records")) if table is not None else []
+        facts = {"run": str(result.folder), "run_id": result.folder.name, "cells": result.cells, "made": result.made}
+        _print_json({**facts, "statuses": dict(result.statuses), "failed": result.failed, "table": records})
+        return
+    if table is not None:
+        from rich.console import Console
+
+        from robench.reporting.tables import print_table
+
+        print_table(table, Console())
+    else:
+        typer.echo("The data has no ground truth, so there is nothing to measure; the meshes are in the run.")
+    _say_unscored(rows)
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(result.statuses.items()))
+    typer.echo(f"\n{result.folder}: {result.cells} reconstructions ({counts}; {result.made} made now)")
+    typer.echo(f"next: robench report {result.folder}")
+
+
+def _shown(rows: pd.DataFrame) -> list[str]:
+    """Return the metrics of the table: the headline ones that were measured, else whatever was."""
+    from robench.analysis.degradation import MASK_IOU, METRICS
+
+    measured = list(dict.fromkeys(rows.loc[rows["status"] != "skipped", "metric"]))
+    others = [name for name in measured if name != MASK_IOU]
+    return [name for name in METRICS if name in measured] or others or measured
+
+
+def _say_unscored(rows: pd.DataFrame) -> None:
+    """Say which samples have neither value nor penalty: their conditions have no number in the table."""
+    from robench.engine.rows import FAILED
+
+    bad = rows[rows["status"].isin(FAILED) & rows["failure_value"].isna()]
+    if len(bad):
+        first = bad.iloc[0]
+        typer.echo(
+            f"{bad['sample_id'].nunique()} samples have neither value nor penalty, such as '{first['sample_id']}': "
+            f"{first['message']}. Leave them out with --subjects, or mend the data and run with --fresh.",
+            err=True,
+        )
+
+
+def _print_json(facts: dict[str, Any]) -> None:
+    import json
+
+    typer.echo(json.dumps(facts, indent=2))
