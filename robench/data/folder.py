@@ -223,8 +223,13 @@ def _samples(root: Path) -> dict[str, Path]:
     """Return the pictures that are samples: ``x_mask.png`` is none if there is an ``x``; ``gas_mask.png`` alone is."""
     pictures = _pictures(root)
     stems = {path.stem for path in pictures}
-    tags = [tag for kind in _KINDS.values() for tag in kind.tags if tag]
-    return by_stem(p for p in pictures if not any(p.stem.endswith(t) and p.stem.removesuffix(t) in stems for t in tags))
+
+    def is_companion(path: Path) -> bool:
+        kinds = (kind for kind in _KINDS.values() if path.suffix.lower() in kind.suffixes)
+        tags = (tag for kind in kinds for tag in kind.tags)
+        return any(path.stem.endswith(tag) and path.stem.removesuffix(tag) in stems for tag in tags)
+
+    return by_stem(path for path in pictures if not is_companion(path))
 
 
 def _companions(root: Path, pictures: Mapping[str, Path]) -> dict[str, dict[str, Path]]:

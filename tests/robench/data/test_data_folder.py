@@ -53,7 +53,9 @@ def test_companions_beside_the_picture(tmp_path):
     write_mesh(tmp_path / "p.ply", ball())
     (tmp_path / "cameras.json").write_text(json.dumps({"p": default_camera(60, 40).to_json()}))
     picture(tmp_path / "gas_mask.png")
-    lonely, full = FOLDER.samples(tmp_path)
+    picture(tmp_path / "p_mesh.png")
+    lonely, full, other = FOLDER.samples(tmp_path)
+    assert other.sample_id == "p_mesh", "no picture is a mesh"
     assert (lonely.sample_id, lonely.mask, lonely.mesh) == ("gas_mask", None, None)
     found = [full.mask, full.depth, full.normals, full.mesh]
     assert [p.name for p in found] == ["p_mask.png", "p_depth.npz", "p_normals.png", "p.ply"]
