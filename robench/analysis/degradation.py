@@ -10,8 +10,8 @@ import pandas as pd
 
 from robench.analysis.cells import UNALIGNED, Array, By, Cells, cells
 from robench.analysis.intervals import MISSING, Interval, mean_interval, ratio_interval
-from robench.analysis.rows import CLEAN, check_protocol, check_same_task, scored
-from robench.errors import UsageError
+from robench.analysis.rows import CLEAN, check_protocol, check_same_task, is_skipped, scored
+from robench.errors import NotComparable, UsageError
 
 METRICS = ("chamfer_cm", "p2s_pred_to_gt_cm")
 MASK_IOU = "mask_iou"
@@ -127,12 +127,21 @@ def _runs(
         check_same_task(rows, reference)
         reference = scored(reference)
     every = scored(rows)
+    if not _present(every, metrics):
+        reasons = {str(reason) for reason in rows["message"].dropna()} if "message" in rows else set()
+        raise UsageError(
+            "Every row of the wanted metrics was skipped, so there is nothing to tabulate",
+            got="; ".join(sorted(reasons - {""})[:2]),
+        )
     if "model" not in every:
         every["model"] = every["run_id"]
     names = ["model", "run_id", "masker"]
     every[names] = every[names].fillna("")
     for key, run in every.groupby(names, sort=True):
         other = None if reference is None else reference[reference["masker"] == key[2]]
+        if other is not None and not len(other):
+            maskers = ", ".join(sorted(set(reference["masker"]))) if reference is not None else ""
+            raise NotComparable("The reference saw other masks", got=maskers, expected=str(key[2]))
         yield dict(zip(("model", "run_id", "masker"), map(str, key), strict=True)), run, other
 
 
@@ -274,6 +283,7 @@ def _with_attrs(
         "by": by,
         "unit_of_inference": "subject",
         "interval": "Student-t below 30 subjects (ratios: on the logarithm), else percentile bootstrap over subjects",
+        "skipped": int(is_skipped(chosen).sum()),
         "failures": "a failure counts with its declared penalty",
         "aggregation": "views, then severities, within a subject; ratio of sums over subjects",
         "protocol": {name: value for name, value in protocol.items() if value},

@@ -34,10 +34,10 @@ _TEXTS = (
 
 CLEAN = "clean"
 
-_SAME_EVERYWHERE = ("schema_version", "dataset", "dataset_revision", "split_sha256", "cset_id", "track")
+_SAME_EVERYWHERE = ("schema_version", "dataset", "dataset_revision", "split_sha256", "cset_id")
 _SAME_PER_METRIC = ("unit", "direction", "metric_version", "n_points", "metric_seed", "alignment", "frame")
 _SAME_PER_CORRUPTION = ("corruption_version",)
-_SAME_PER_RUN = ("model", "checkpoint_sha256", "adapter_version", "mask_source", "prior_source")
+_SAME_PER_RUN = ("model", "checkpoint_sha256", "adapter_version", "mask_source", "prior_source", "track")
 
 
 def read_rows(run: Path) -> pd.DataFrame:
@@ -108,9 +108,10 @@ def scored(rows: pd.DataFrame) -> pd.DataFrame:
     """Add ``score`` (the value, or the declared penalty of a failure) and ``failed`` to rows.
 
     Rows of severity 0 are named ``clean``. A failure without a penalty, and an ``ok`` row without a finite value, has
-    the score NaN: missing, which makes every number that needs it missing.
+    the score NaN: missing, which makes every number that needs it missing. Rows that were ``skipped`` (a corruption
+    whose needs a sample does not meet) and carry no penalty are left out: nothing was tried, so nothing failed.
     """
-    rows = rows.copy()
+    rows = rows[~is_skipped(rows)].copy()
     good = rows["status"].eq("ok") & np.isfinite(rows["value"].astype("float64"))
     score = rows["value"].astype("float64").where(good, rows["failure_value"].astype("float64"))
     rows["score"] = score.where(np.isfinite(score))
@@ -119,11 +120,16 @@ def scored(rows: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
+def is_skipped(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Return which rows stand for work that was left out by choice."""
+    return rows["status"].eq("skipped") & rows["failure_value"].isna()
+
+
 def check_protocol(rows: pd.DataFrame) -> None:
     """Make sure that rows may stand in one table.
 
-    One data set, split, corruption set and track; one version, point count, seed and alignment per metric; one version
-    per corruption; one checkpoint, mask source and prior per run. Several runs may be in one frame.
+    One data set, split and corruption set; one version, point count, seed and alignment per metric; one version per
+    corruption; one checkpoint, mask source, prior and track per run. Several runs may be in one frame.
 
     Raises:
         NotComparable: If an ingredient differs; the message names it.
@@ -142,7 +148,7 @@ def check_same_task(rows: pd.DataFrame, reference: pd.DataFrame) -> None:
     """
     shared = set(rows["metric"]) & set(reference["metric"])
     both = pd.concat([frame[frame["metric"].isin(shared)].astype(object) for frame in (rows, reference)])
-    _one(both, tuple(name for name in _SAME_EVERYWHERE if name != "track"), ())
+    _one(both, _SAME_EVERYWHERE, ())
     _one(both, _SAME_PER_METRIC, ("metric",))
     _one(both, _SAME_PER_CORRUPTION, ("corruption",))
 

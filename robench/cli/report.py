@@ -1,0 +1,64 @@
+"""``robench report``: the degradation table of runs, with plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; several go into one report.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="Tables to write: md, csv, latex, separated by commas.")
+    ] = "md,csv",
+    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Also draw bars, curves and the grid.")] = True,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write to; RUN/report if left out.")] = None,
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="Metrics to tabulate, separated by commas.")
+    ] = "chamfer_cm,p2s_pred_to_gt_cm",
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="Run of the reference model (mean-body) to compare with.")
+    ] = None,
+    image_format: Annotated[
+        str, typer.Option("--image-format", help="Plots to write: svg, png, pdf, separated by commas.")
+    ] = "svg,png,pdf",
+    level: Annotated[float, typer.Option("--level", help="Coverage of the intervals, between 0 and 1.")] = 0.95,
+    resamples: Annotated[int, typer.Option("--resamples", min=100, help="Bootstrap resamples.")] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
+) -> None:
+    """Print how much each corruption costs, and write tables and plots."""
+    from rich.console import Console
+
+    from robench.errors import UsageError
+    from robench.reporting.report import write_report
+    from robench.reporting.tables import print_table
+
+    if not 0 < level < 1:
+        raise UsageError("The level must lie between 0 and 1", got=str(level), expected="such as 0.95")
+    made = write_report(
+        runs,
+        out,
+        _names(format_),
+        plots=plots,
+        metrics=_names(metrics),
+        reference=reference,
+        image_formats=_names(image_format),
+        level=level,
+        resamples=resamples,
+        seed=seed,
+    )
+    print_table(made.table, Console())
+    for warning in made.warnings:
+        typer.echo(f"Note: {warning}", err=True)
+    typer.echo(f"Wrote {len(made.files)} files to {made.folder}", err=True)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the app."""
+    app.command()(report)

@@ -1,0 +1,156 @@
+"""The report of a run: tables, plots and grid, written beside the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from robench.analysis import degradation_table, read_rows, summary
+from robench.analysis.degradation import METRICS
+from robench.errors import RobenchError, UsageError
+from robench.io.files import write_text_atomic
+from robench.reporting import plots as plotting
+from robench.reporting.labels import metric_label, number, unit_label
+from robench.reporting.tables import to_csv, to_latex, to_markdown
+
+FORMATS = ("md", "csv", "latex")
+
+
+@dataclass
+class Report:
+    """What was made.
+
+    Attributes:
+        table: One row a corruption and metric.
+        folder: Where the files are.
+        files: Files written.
+        warnings: What a reader of the numbers should know.
+    """
+
+    table: pd.DataFrame
+    folder: Path
+    files: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def write_report(
+    runs: Sequence[Path],
+    out: Path | None = None,
+    formats: Sequence[str] = ("md", "csv"),
+    *,
+    plots: bool = True,
+    metrics: Sequence[str] = METRICS,
+    reference: Path | None = None,
+    image_formats: Sequence[str] = plotting.FORMATS,
+    **settings: Any,
+) -> Report:
+    """Analyse runs and write the report.
+
+    Args:
+        runs: Run folders, comparable with each other.
+        out: Folder to write to; None for ``RUN/report`` of the only run.
+        formats: Of ``md``, ``csv``, ``latex``.
+        plots: Also draw bars, curves, and the grid of each run that kept examples.
+        metrics: Metrics to tabulate.
+        reference: Run folder of the named reference (mean-body), for `rce`.
+        image_formats: Of ``svg``, ``png``, ``pdf``.
+        **settings: ``level``, ``resamples``, ``seed`` of `robench.analysis.degradation_table`.
+
+    Returns:
+        The table and what was written.
+
+    Raises:
+        UsageError: If a run, format or metric is not there.
+        NotComparable: If the runs do not belong in one table.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    unknown += [name for name in image_formats if name not in plotting.FORMATS]
+    if unknown:
+        expected = f"tables of {', '.join(FORMATS)}, pictures of {', '.join(plotting.FORMATS)}"
+        raise UsageError("There is no such format", got=", ".join(unknown), expected=expected)
+    if out is None and len(runs) != 1:
+        raise UsageError("A report of several runs needs a folder of its own", hint="--out FOLDER")
+    rows = pd.concat([read_rows(run) for run in runs], ignore_index=True)
+    settings["reference"] = None if reference is None else read_rows(reference)
+    table = degradation_table(rows, metrics, **settings)
+    folder = out if out is not None else Path(runs[0]) / "report"
+    report = Report(table, folder, warnings=[text for run in runs for text in _warnings(Path(run))])
+
+    fine = degradation_table(rows, metrics, by="severity", **settings)
+    texts = {
+        "md": {"degradation.md": to_markdown(table)},
+        "latex": {"degradation.tex": to_latex(table)},
+        "csv": {
+            "degradation.csv": to_csv(table),
+            "degradation_by_severity.csv": to_csv(fine),
+            "summary.csv": to_csv(summary(rows, metrics, **settings)),
+        },
+    }
+    for name in formats:
+        for file, text in texts[name].items():
+            write_text_atomic(folder / file, text)
+            report.files.append(folder / file)
+    if plots:
+        _draw(report, fine, folder / "plots", image_formats)
+        for run in runs:
+            _grids(report, Path(run), folder / "plots", image_formats, several=len(runs) > 1)
+    return report
+
+
+def _draw(report: Report, fine: pd.DataFrame, folder: Path, image_formats: Sequence[str]) -> None:
+    for metric in dict.fromkeys(report.table["metric"]):
+        if (report.table.loc[report.table["metric"] == metric, "corruption"] != "clean").any():
+            bars, curves = plotting.bar_plot(report.table, metric), plotting.severity_curves(fine, metric)
+            report.files += plotting.save(bars, folder / f"bars_{metric}", image_formats)
+            report.files += plotting.save(curves, folder / f"severity_{metric}", image_formats)
+
+
+def _grids(report: Report, run: Path, folder: Path, image_formats: Sequence[str], *, several: bool) -> None:
+    """Draw the grid of a run's examples, some conditions a page; a damaged example costs the grid, not the report."""
+    from robench.reporting.examples import choose, find_examples, load_examples
+    from robench.reporting.qualitative import qualitative_grids
+
+    try:
+        chosen = choose(find_examples(run))
+        examples = list(load_examples(run, chosen))
+        captions = _captions(read_rows(run), chosen[0]["sample_id"], report.table) if chosen else {}
+    except RobenchError as error:
+        report.warnings.append(f"No qualitative grid of {run}: {error}")
+        return
+    if not examples:
+        report.warnings.append(f"No qualitative grid of {run}: it kept no examples.")
+        return
+    figures = qualitative_grids(examples, captions)
+    for page, figure in enumerate(figures, start=1):
+        name = "qualitative" + (f"_{run.name}" if several else "") + (f"_{page}" if len(figures) > 1 else "")
+        report.files += plotting.save(figure, folder / name, image_formats)
+
+
+def _captions(rows: pd.DataFrame, sample_id: str, table: pd.DataFrame) -> dict[tuple[str, int], str]:
+    """Return the sample's own score in the table's first metric, for each condition."""
+    metric = str(table["metric"].iloc[0])
+    unit = unit_label(str(table["unit"].iloc[0]))
+    own = rows[(rows["sample_id"] == sample_id) & (rows["metric"] == metric) & (rows["status"] == "ok")]
+    return {
+        (str(corruption), int(severity)): f"{metric_label(metric)} {number(float(value))} {unit}".strip()
+        for corruption, severity, value in zip(own["corruption"], own["severity"], own["value"], strict=True)
+    }
+
+
+def _warnings(run: Path) -> list[str]:
+    """Return what ``run.json`` says against taking the numbers as final."""
+    from robench.io.files import read_json
+
+    if not (run / "run.json").is_file():
+        return [f"{run} has no run.json: nothing says how it was made."]
+    about = read_json(run / "run.json")
+    found = []
+    if about.get("state") not in (None, "complete"):
+        found.append(f"{run} is not finished: these numbers are of the samples done so far.")
+    if (about.get("dataset") or {}).get("partial"):
+        found.append(f"{run} is partial: it was limited to some of the data set's samples.")
+    return found
