@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib
-import importlib.util
 import os
 import signal
 import tempfile
@@ -55,8 +54,7 @@ def _root(
 
 
 for _verb in VERBS:
-    if importlib.util.find_spec(f"{__name__}.{_verb}"):
-        importlib.import_module(f"{__name__}.{_verb}").register(app)
+    importlib.import_module(f"{__name__}.{_verb}").register(app)
 
 
 def main() -> None:

@@ -279,7 +279,7 @@ def canary_request() -> Any:
     x, y = (columns - centre) / scale, (centre - lines) / scale
     top = CANARY_HEIGHT / 2
     limbs = [  # x0, y0, x1, y1, radius (centimetres), colour
-        (0.0, top - 12, 0.0, top - 11, 11.0, (214, 170, 140)),
+        (0.0, top - 13, 0.0, top - 11, 11.0, (214, 170, 140)),
         (0.0, top - 24, 0.0, top - 20, 5.5, (214, 170, 140)),
         (-12.0, top - 34, 12.0, top - 34, 8.0, (60, 90, 160)),
         (0.0, top - 40, 0.0, -2.0, 15.0, (60, 90, 160)),
