@@ -6,6 +6,7 @@ stays as written; a texture, where the material file names one, becomes vertex c
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -63,21 +64,21 @@ def _faces(rows: list[str], lines: list[str]) -> tuple[NDArray[np.int64], NDArra
     if not rows:
         return np.zeros((0, 3), np.int64), None
     split = [row.split("#")[0].split() for row in rows]
-    triangles = (
-        split
-        if all(len(s) == 3 for s in split)
-        else [[s[0], s[i], s[i + 1]] for s in split for i in range(1, len(s) - 1)]
-    )
-    if not triangles:
+    sizes = {len(corners) for corners in split}
+    if min(sizes) < 3:
         raise ValueError("a face has fewer than 3 corners")
-    flat = [corner for triangle in triangles for corner in triangle]
-    if any("-" in corner for corner in flat):
+    if sizes != {3}:
+        split = [[s[0], s[i], s[i + 1]] for s in split for i in range(1, len(s) - 1)]
+    corners = list(itertools.chain.from_iterable(split))
+    text = " ".join(corners)
+    if "-" in text:
         return _relative(lines), None
-    parts = [corner.split("/") for corner in flat]
-    corners = np.array([p[0] for p in parts], np.int64).reshape(-1, 3)
-    if all(len(p) > 1 and p[1] for p in parts):
-        return corners, np.array([p[1] for p in parts], np.int64).reshape(-1, 3)
-    return corners, None
+    slashes = {corner.count("/") for corner in corners}
+    if "//" not in text and len(slashes) == 1:
+        table = np.array(text.replace("/", " ").split(), np.int64).reshape(-1, 3, slashes.pop() + 1)
+        return table[:, :, 0], table[:, :, 1] if table.shape[2] > 1 else None
+    # "v//n", or corners of several spellings in one file: there are no texture coordinates for all.
+    return np.array([corner.split("/")[0] for corner in corners], np.int64).reshape(-1, 3), None
 
 
 def _relative(lines: list[str]) -> NDArray[np.int64]:

@@ -89,6 +89,7 @@ def test_obj_faces_in_every_spelling(tmp_path):
         == square
     )
     assert obj(tmp_path, vertices + "f -4 -3 -2 -1\n").faces.tolist() == square
+    assert obj(tmp_path, vertices + "f 1/1 2/2/2 3\nf 1 3//3 4/4\n").faces.tolist() == square
     assert obj(tmp_path, vertices + "f 1 2 \\\n3 4\n").faces.tolist() == square
     assert obj(tmp_path, vertices.replace("\n", "\r\n") + "f 1 2 3\r\nf 1 3 4\r\n").faces.tolist() == square
 
@@ -183,6 +184,8 @@ def test_each_unsound_mesh_gets_its_own_sentence(tmp_path, ball):
     assert "names vertex 1000000" in refusal(path)
     (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 4\n")
     assert "names vertex 4" in refusal(tmp_path / "a.obj")
+    (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\nf 1 2")
+    assert "fewer than 3 corners" in refusal(tmp_path / "a.obj")
     (tmp_path / "a.fbx").write_text("x")
     assert "one of .ply" in refusal(tmp_path / "a.fbx")
     with pytest.raises(ValueError, match=r"\.ply or \.ply\.gz"):
