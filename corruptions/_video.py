@@ -25,6 +25,9 @@ RATE = 4
 of two still frames is as good as the last of 120 at 25 a second (within 0.2 dB, CRF 24 to 41), in an eighth of the
 time."""
 
+SMALLEST = 64
+"""Least side of a coded picture: with a rate buffer, x265 writes beyond its memory below one block (the process dies)."""
+
 X265_PINNED = "pools=none:frame-threads=1:info=0:log-level=none"
 X264_PINNED = "threads=1:sliced-threads=0"
 H264_CRF = 23
@@ -34,8 +37,14 @@ _CB = (-9714, -19071, 28785)
 _CR = (28785, -24103, -4682)
 
 
+def coded_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return the (H', W') that an (H, W) image is coded at: even, and at least 64."""
+    height, width = (max(SMALLEST, side + side % 2) for side in shape)
+    return height, width
+
+
 def to_yuv(image: Image) -> NDArray[np.uint8]:
-    """Return planar 4:2:0 of an image; odd sides are made even by repeating the last row or column.
+    """Return planar 4:2:0 of an image, brought to its coded shape by repeating the last row and column.
 
     Args:
         image: (H, W, 3) uint8.
@@ -43,10 +52,8 @@ def to_yuv(image: Image) -> NDArray[np.uint8]:
     Returns:
         (3 H' / 2, W') uint8: luma rows, then both chroma planes.
     """
-    height, width = image.shape[:2]
-    if height % 2 or width % 2:
-        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        height, width = image.shape[:2]
+    height, width = coded_shape((image.shape[0], image.shape[1]))
+    image = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode="edge")
     half = 1 << 15
     r, g, b = (image[..., c].astype(np.int32) for c in range(3))
     luma = ((_Y[0] * r + _Y[1] * g + _Y[2] * b + half) >> 16) + 16
@@ -132,7 +139,7 @@ def decode(codec: str, packets: Sequence[bytes], shape: tuple[int, int]) -> Imag
     context: Any = av.CodecContext.create(codec, "r")
     context.thread_count = 1
     context.options = {"flags": "+output_corrupt", "flags2": "+showall"}
-    expected = ((shape[0] + shape[0] % 2) * 3 // 2, shape[1] + shape[1] % 2)
+    height, width = coded_shape(shape)
     last: NDArray[np.uint8] | None = None
     for packet in [*(av.Packet(p) for p in packets), None]:
         try:
@@ -142,7 +149,7 @@ def decode(codec: str, packets: Sequence[bytes], shape: tuple[int, int]) -> Imag
             continue
         for frame in frames:
             planes = frame.to_ndarray() if frame.format.name == "yuv420p" else None
-            if planes is not None and planes.shape == expected:
+            if planes is not None and planes.shape == (height * 3 // 2, width):
                 last = planes
     return None if last is None else from_yuv(last, shape)
 

@@ -22,7 +22,7 @@ CARD = Card(
             "the floor that makes its levels 4 and 5 the same",
             "the picture itself is encoded, not the lossy H.264 clip",
             "one encoder thread (pools=none, frame-threads=1): the published setting gives other pixels on every run",
-            "odd sides are padded by one repeated row or column and cut back, not cropped",
+            "odd sides, and sides below 64, are padded by repeated rows and columns and cut back, not cropped",
         ],
     },
 )

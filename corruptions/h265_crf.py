@@ -20,7 +20,7 @@ CARD = Card(
             "the source is a clip of two still frames (4 a second) of the picture itself, not a lossy H.264 clip with "
             "camera motion; the quality is that of 120 still frames at 25 a second within 0.2 dB",
             "one encoder thread (pools=none, frame-threads=1), so that the pixels are reproducible",
-            "odd sides are padded by one repeated row or column and cut back, not cropped",
+            "odd sides, and sides below 64, are padded by repeated rows and columns and cut back, not cropped",
         ],
     },
 )
