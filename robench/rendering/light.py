@@ -19,7 +19,7 @@ from robench.contracts import Image
 Float = NDArray[np.float32]
 Frame = Literal["view", "world"]
 # Clamped-cosine transfer per band, over pi (Ramamoorthi and Hanrahan 2001, section 3).
-_BAND = np.array([1.0] + [2.0 / 3.0] * 3 + [0.25] * 5)
+_BAND = np.array([1.0] + [2.0 / 3.0] * 3 + [0.25] * 5, np.float32)
 
 
 def srgb_to_linear(colour: NDArray[Any]) -> Float:
@@ -59,7 +59,7 @@ def sh_basis(directions: NDArray[Any]) -> Float:
 
 def cosine_transfer(normals: NDArray[Any]) -> Float:
     """Return (..., 9) float32: what an unoccluded surface of (..., 3) unit normals takes from each coefficient."""
-    return (sh_basis(normals) * _BAND).astype(np.float32)
+    return sh_basis(normals) * _BAND
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ class SphericalHarmonics:
         # Radiance seen towards d after turning is what was seen towards R^-1 d before.
         before = sh_basis(directions @ np.asarray(matrix)).astype(np.float64) @ self.coefficients
         fitted = np.linalg.lstsq(sh_basis(directions).astype(np.float64), before, rcond=None)[0]
-        return SphericalHarmonics(fitted, frame)
+        return SphericalHarmonics(np.asarray(fitted, np.float64), frame)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def radiance_transfer(mesh: Mesh, rays: int = 64, device: str = "cpu") -> Float:
 def openness(transfer: NDArray[Any]) -> Float:
     """Return (V,) float32 in [0, 1]: how much of an even light reaches each vertex (1 = unoccluded)."""
     full = float(sh_basis(np.array([0.0, 0.0, 1.0]))[0] * _BAND[0])
-    return np.clip(np.asarray(transfer, np.float32)[:, 0] / full, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(np.asarray(transfer)[:, 0] / full, 0.0, 1.0), np.float32)
 
 
 def lamp_visibility(
