@@ -34,8 +34,7 @@ class ConvNormAct(nn.Module):
 
 def resized_like(x: Tensor, reference: Tensor) -> Tensor:
     """Resample a feature map bilinearly to the height and width of another one."""
-    size = reference.shape[-2:]
-    return F.interpolate(x, size=[int(size[0]), int(size[1])], mode="bilinear", align_corners=False)
+    return F.interpolate(x, size=reference.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class ResidualUBlock(nn.Module):

@@ -48,7 +48,7 @@ class Phase:
     batch: int
 
 
-PLAN = (Phase(0.35, 128, 16), Phase(0.7, 192, 12), Phase(1.0, SIDE, 6))
+PLAN = (Phase(0.45, 96, 12), Phase(0.8, 160, 8), Phase(1.0, SIDE, 4))
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,7 @@ class Training:
         self.settings, self.data_hash = settings, data_hash
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.network = U2NetP()
-        self.average = U2NetP()
+            self.network, self.average = U2NetP(), U2NetP()
         self.average.load_state_dict(self.network.state_dict())
         for module in (self.network, self.average):
             for parameter in module.parameters():

@@ -49,8 +49,9 @@ def _warped(mask: Mask, affine: Affine, shape: tuple[int, int]) -> Mask:
     """Resample by the forward map, averaging over each new pixel when the map shrinks."""
     import cv2
 
-    area = affine.shape == (2, 3) and abs(float(np.linalg.det(affine[:, :2])))
-    if not area or not math.isfinite(area) or not np.isfinite(affine).all():
+    sound = affine.shape == (2, 3) and bool(np.isfinite(affine).all())
+    area = abs(float(np.linalg.det(affine[:, :2]))) if sound else 0.0
+    if area == 0.0:
         raise ValueError(f"a picture is moved by an invertible (2, 3) map, got {affine.tolist()}")
     height, width = shape
     # Old pixels per new pixel along an edge; a bilinear sample looks at one old pixel, so finer sampling sees them all.

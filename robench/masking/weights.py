@@ -5,9 +5,11 @@ Nothing here touches the network except `fetch`, and nothing calls `fetch` but a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +73,8 @@ def session_class(network: Network) -> Any:
         EnvironmentNotReady: If the installed rembg cannot be imported or has no such session.
     """
     try:
-        from rembg.sessions import sessions
+        with _kept_thread_counts():
+            from rembg.sessions import sessions
     except (ImportError, SystemExit) as error:  # rembg ends the process when there is no onnxruntime
         raise EnvironmentNotReady(
             "rembg cannot be imported", got=str(error), hint='pip install "rembg[cpu]" or "rembg[gpu]"'
@@ -83,6 +86,28 @@ def session_class(network: Network) -> Any:
             hint='pip install -U "rembg[cpu]"',
         )
     return sessions[network.session]
+
+
+@contextlib.contextmanager
+def _kept_thread_counts() -> Iterator[None]:
+    """Keep OpenMP's thread count over an import of rembg.
+
+    rembg imports pymatting, whose numba sets the count of the whole process to the number of cores, against
+    OMP_NUM_THREADS and `torch.set_num_threads`; reconstructors beside a masker would then fight for the cores.
+    """
+    name, wished = "NUMBA_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "")
+    for_numba = wished.isdigit() and int(wished) > 0 and name not in os.environ
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch is not None else None
+    if for_numba:
+        os.environ[name] = wished
+    try:
+        yield
+    finally:
+        if for_numba:
+            os.environ.pop(name, None)
+        if torch is not None:
+            torch.set_num_threads(before)
 
 
 def find_weights(network: Network) -> Path:
