@@ -1,4 +1,4 @@
-"""`anny-humans`: dressed, textured, watertight people made from anny bodies, with exact masks, depth, normals, cameras."""
+"""`anny-humans`: dressed, watertight people made from anny bodies, with exact masks, depth, normals and cameras."""
 
 from __future__ import annotations
 
@@ -35,7 +35,12 @@ class AnnyHumans:
         version="1",
         summary="synthetic dressed people with watertight ground truth, made by 'robench data synth'",
         licence="Apache-2.0 (bodies: anny, Apache-2.0 code and CC0 data)",
-        extra={"unit": "cm", "frame": "y up, facing +z", "camera": "orthographic", "depth": "metres, finite everywhere"},
+        extra={
+            "unit": "cm",
+            "frame": "y up, facing +z",
+            "camera": "orthographic",
+            "depth": "metres, finite everywhere",
+        },
     )
 
     def accepts(self, root: Path) -> bool:

@@ -2,7 +2,6 @@
 
 # Warp ships no type for its decorators, and builds kernels from annotations that mypy cannot read.
 # mypy: disable-error-code="misc,valid-type,no-untyped-def,no-untyped-call,untyped-decorator,name-defined,type-arg"
-# ruff: noqa: ANN201
 
 import warp as wp
 
@@ -10,7 +9,7 @@ wp.set_module_options({"enable_backward": False})
 
 
 @wp.kernel
-def nearest(
+def nearest(  # noqa: ANN202
     tree: wp.uint64,
     points: wp.array[wp.vec3],
     reach: wp.float32,

@@ -69,9 +69,10 @@ def draw_background(
     canvas *= (1.0 + slope[0] * (rows / size - 0.5) + slope[1] * (columns / size - 0.5))[..., None]
     if chosen == "studio":
         ground = np.clip(base * rng.uniform(0.55, 1.25), 0, 255)
-        blend = 1.0 / (1.0 + np.exp(-(rows - horizon) / (size * rng.uniform(0.005, 0.03))))
+        blend = 1.0 / (1.0 + np.exp(np.clip(-(rows - horizon) / (size * rng.uniform(0.005, 0.03)), -60.0, 60.0)))
         canvas += (ground - base) * blend[..., None]
-        glow = np.exp(-(((columns - size * rng.uniform(0.3, 0.7)) / (size * 0.45)) ** 2 + ((rows - size * 0.4) / (size * 0.5)) ** 2))
+        across = (columns - size * rng.uniform(0.3, 0.7)) / (size * 0.45)
+        glow = np.exp(-(across**2 + ((rows - size * 0.4) / (size * 0.5)) ** 2))
         canvas *= (1.0 + rng.uniform(0.0, 0.5) * glow - 0.15)[..., None]
     elif chosen == "cluttered":
         canvas = np.ascontiguousarray(canvas)
@@ -83,7 +84,7 @@ def draw_background(
         for _ in range(int(rng.integers(1, 4))):
             canvas += (_texture((size, size), int(rng.integers(6, 64)), rng) * rng.uniform(3, 22))[..., None]
         if rng.random() < 0.6:
-            canvas = cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(0.6, size / 120)))
+            canvas = cv2.GaussianBlur(canvas, (0, 0), float(rng.uniform(0.6, max(size / 120, 0.7))))
     if chosen != "cluttered":
         canvas += (_texture((size, size), int(rng.integers(4, 40)), rng) * rng.uniform(0, 5))[..., None]
     # A soft contact shadow keeps the person on the floor.
@@ -110,7 +111,8 @@ def _thing(canvas: NDArray[np.float32], size: int, rng: np.random.Generator) -> 
     elif kind == 2:
         cv2.ellipse(canvas, (x, y), (w, h), float(rng.uniform(0, 180)), 0, 360, colour, -1)
     elif kind == 3:
-        cv2.line(canvas, (x, 0 if rng.random() < 0.5 else y), (x + int(rng.normal(0, 10)), size), colour, max(2, w // 4))
+        start = (x, 0 if rng.random() < 0.5 else y)
+        cv2.line(canvas, start, (x + int(rng.normal(0, 10)), size), colour, max(2, w // 4))
     else:
         step = max(4, h // 4)
         for k in range(int(rng.integers(2, 8))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ _TEMPLATE_SHAPE = {"gender": 0.5, "age": 0.67, "muscle": 0.5, "weight": 0.5, "he
 
 @dataclass(frozen=True)
 class Template:
-    """Facts of the neutral body that hold for every shape and pose, vertex by vertex (V = anny's 13,718 less teeth and tongue).
+    """Facts of the neutral body, vertex by vertex, true of every shape and pose (V: anny's less teeth and tongue).
 
     Attributes:
         rest: (V, 3) neutral A-pose vertices, cm, world axes.
@@ -61,8 +62,9 @@ class Template:
 
 @functools.cache
 def _model() -> Any:
-    import robench.geometry._kernels  # noqa: F401  # quietens Warp before its banner
     import anny
+
+    import robench.geometry._kernels  # noqa: F401  # quietens Warp before its banner
 
     return anny.Anny().float().eval()
 
@@ -75,7 +77,7 @@ def _along(points: NDArray[np.float64], knots: list[NDArray[np.float64]]) -> NDA
     """Return how far along a chain of joints each point lies: i + fraction on the nearest segment."""
     best = np.full(len(points), np.inf)
     where = np.zeros(len(points))
-    for i, (a, b) in enumerate(zip(knots[:-1], knots[1:], strict=True)):
+    for i, (a, b) in enumerate(pairwise(knots)):
         d = b - a
         t = (points - a) @ d / (d @ d)
         low = -0.6 if i == 0 else 0.0
@@ -186,8 +188,14 @@ def pose_body(shape: Mapping[str, float], pose: Mapping[str, tuple[float, float,
         matrix[:3, :3] = torch.from_numpy(Rotation.from_rotvec(rotvec).as_matrix())
         turns[bone] = matrix[None]
     model = _model()
-    with torch.no_grad():
-        out = model(pose_parameters=turns, phenotype_kwargs=dict(shape))
+    threads = torch.get_num_threads()
+    # One thread: the order of sums, and so the bytes, must not depend on the machine's cores.
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            out = model(pose_parameters=turns or None, phenotype_kwargs=dict(shape))
+    finally:
+        torch.set_num_threads(threads)
     vertices = _to_world(out["vertices"][0].numpy())[template().keep]
     lift = np.array([0.0, -vertices[:, 1].min(), 0.0])
     poses = out["bone_poses"][0].numpy().astype(np.float64)

@@ -19,7 +19,7 @@ FAR = 40.0
 
 @dataclass(frozen=True)
 class Nearest:
-    """For N points: signed distance to the body in cm, its nearest face (-1 beyond `FAR`) and weights on its corners."""
+    """For N points: signed distance to the body in cm, its nearest face (-1 beyond `FAR`), weights on its corners."""
 
     distance: Field
     face: NDArray[np.int32]
@@ -58,8 +58,8 @@ def polygonise(
 ) -> Mesh:
     """Turn an implicit function into one watertight mesh without inner cavities.
 
-    The function is evaluated on a coarse lattice; only near its zero set is the lattice halved. Cavities that the outside
-    cannot reach are filled, and only the largest body is kept, so that the result is one closed surface.
+    The function is evaluated on a coarse lattice; only near its zero set is the lattice halved. Cavities that the
+    outside cannot reach are filled, and only the largest body is kept, so that the result is one closed surface.
 
     Args:
         field: Maps (N, 3) points in cm to (N,) values, negative inside, growing no faster than `slope` per cm.

@@ -15,10 +15,16 @@ Colours = NDArray[np.float32]
 PATTERNS = ("plain", "stripes", "checks", "print", "denim")
 # Anchors from very light to very dark; a subject's tone lies anywhere between two neighbours.
 _SKIN = np.array(
-    [(250, 220, 200), (238, 196, 165), (222, 170, 130), (196, 138, 98), (158, 104, 70), (116, 74, 50), (78, 50, 38), (52, 34, 28)],
+    [
+        *[(250, 220, 200), (238, 196, 165), (222, 170, 130), (196, 138, 98)],
+        *[(158, 104, 70), (116, 74, 50), (78, 50, 38), (52, 34, 28)],
+    ],
     np.float32,
 )
-_HAIR = np.array([(24, 20, 18), (48, 32, 22), (84, 54, 32), (132, 92, 54), (196, 158, 104), (150, 148, 146), (120, 54, 30)], np.float32)
+_HAIR = np.array(
+    [(24, 20, 18), (48, 32, 22), (84, 54, 32), (132, 92, 54), (196, 158, 104), (150, 148, 146), (120, 54, 30)],
+    np.float32,
+)
 _EYES = np.array([(60, 38, 24), (88, 62, 36), (70, 96, 80), (78, 112, 140)], np.float32)
 
 
@@ -120,12 +126,12 @@ def draw_hair_colour(age: float, rng: np.random.Generator) -> Colours:
     """Draw a hair colour; grey grows likelier with age (0..1)."""
     grey = rng.random() < np.clip((age - 0.75) * 3.0, 0.02, 0.8)
     base = _HAIR[5] * rng.uniform(0.8, 1.5) if grey else _HAIR[rng.choice([0, 0, 1, 1, 2, 3, 4, 6])]
-    return np.clip(base * rng.uniform(0.85, 1.15), 8, 235).astype(np.float32)
+    return np.asarray(np.clip(base * rng.uniform(0.85, 1.15), 8, 235), np.float32)
 
 
 def draw_eye_colour(rng: np.random.Generator) -> Colours:
     """Draw an iris colour."""
-    return _EYES[rng.integers(len(_EYES))]
+    return np.asarray(_EYES[rng.integers(len(_EYES))], np.float32)
 
 
 def skin(t: Template, tone: Colours, hair: Colours, iris: Colours, *, lipstick: float, brows: bool) -> Colours:

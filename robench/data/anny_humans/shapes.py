@@ -58,7 +58,7 @@ class Skirt:
         outer = 0.9 * (away - r) / np.hypot(1.0, slope)
         shell = np.maximum(outer, -(outer + self.wall))
         bounds = np.maximum(self.low - points[:, 1], points[:, 1] - self.high)
-        return np.maximum(shell, bounds).astype(np.float32)
+        return np.asarray(np.maximum(shell, bounds), np.float32)
 
 
 def drape(
@@ -164,7 +164,8 @@ def hair_blobs(style: str, body: Body, t: Template, rng: np.random.Generator) ->
         return [back, *sides]
     if style == "ponytail":
         y = u(74, 79)
-        return [blob((0, y, -8.0), (0, y - 5, -12.5), 2.4, 2.6), blob((0, y - 5, -12.5), (0, y - u(16, 28), -12.0), 2.6, 1.0)]
+        knot = blob((0, y, -8.0), (0, y - 5, -12.5), 2.4, 2.6)
+        return [knot, blob((0, y - 5, -12.5), (0, y - u(16, 28), -12.0), 2.6, 1.0)]
     if style == "bun":
         y, z = (84.5, -4.0) if rng.random() < 0.5 else (75.0, -10.0)
         r = u(3.0, 4.4)

@@ -52,7 +52,9 @@ def draw_person(subject_id: str, seed: int) -> Person:
     """
     rng = seeds.generator(seed, subject_id, f"person@{VERSION}")
     female = rng.random() < 0.5
-    age = float(rng.choice([rng.uniform(0.40, 0.55), rng.uniform(0.58, 0.8), rng.uniform(0.8, 1.0)], p=[0.12, 0.63, 0.25]))
+    # Children, adults, the old.
+    ages = [rng.uniform(0.40, 0.55), rng.uniform(0.58, 0.8), rng.uniform(0.8, 1.0)]
+    age = float(rng.choice(ages, p=[0.12, 0.63, 0.25]))
     shape = {
         "gender": float(rng.uniform(0.75, 1.0) if female else rng.uniform(0.0, 0.25)),
         "age": age,
@@ -64,7 +66,9 @@ def draw_person(subject_id: str, seed: int) -> Person:
     family = str(rng.choice(POSES, p=[0.2, 0.14, 0.16, 0.07, 0.09, 0.09, 0.1, 0.06, 0.09]))
     weights = [0.15, 0.2, 0.12, 0.13, 0.1, 0.15, 0.15] if female else [0.25, 0.38, 0.18, 0.15, 0.02, 0.01, 0.01]
     bottom = str(rng.choice(BOTTOMS, p=weights))
-    styles = [0.02, 0.03, 0.1, 0.1, 0.2, 0.25, 0.15, 0.1, 0.05] if female else [0.08, 0.2, 0.36, 0.22, 0.02, 0.02, 0.01, 0.02, 0.07]
+    styles = [0.02, 0.03, 0.1, 0.1, 0.2, 0.25, 0.15, 0.1, 0.05]
+    if not female:
+        styles = [0.08, 0.2, 0.36, 0.22, 0.02, 0.02, 0.01, 0.02, 0.07]
     return Person(
         subject_id=subject_id,
         seed=seed,
@@ -97,7 +101,8 @@ def dress(person: Person, body: Body, t: Template) -> Outfit:
     u = rng.uniform
     materials = [paint.draw_material(rng)]  # 0 top
     denim = person.bottom in ("slim", "regular", "shorts") and rng.random() < 0.45
-    materials.append(paint.draw_material(rng, "denim" if denim else None if rng.random() < 0.3 else "plain"))  # 1 bottom
+    pattern = "denim" if denim else None if rng.random() < 0.3 else "plain"
+    materials.append(paint.draw_material(rng, pattern))  # 1 bottom
     materials.append(paint.draw_material(rng, None if rng.random() < 0.25 else "plain"))  # 2 jacket
     materials.append(paint.draw_material(rng, "plain"))  # 3 shoes
     garments: list[wardrobe.Garment] = []
@@ -152,12 +157,14 @@ def dress(person: Person, body: Body, t: Template) -> Outfit:
                 flare=u(0.3, 1.6), material=2,
             )
         )
-    garments.append(wardrobe.shoes(t, shaft=u(1.25, 1.8) if person.boots else u(1.9, 2.0), sole=u(0.6, 2.2), material=3))
+    shaft = u(1.25, 1.8) if person.boots else u(1.9, 2.0)
+    garments.append(wardrobe.shoes(t, shaft=shaft, sole=u(0.6, 2.2), material=3))
     hair_colour = paint.draw_hair_colour(person.shape["age"], rng)
     if person.hair != "bald":
-        thick = {"buzz": 0.35, "short": u(1.0, 2.4), "side_part": u(1.4, 2.6), "afro": u(4.0, 8.0)}.get(person.hair, u(0.9, 1.6))
+        thick = {"buzz": 0.35, "short": u(1.0, 2.4), "side_part": u(1.4, 2.6), "afro": u(4.0, 8.0)}
+        depth = thick.get(person.hair, u(0.9, 1.6))
         garments.append(
-            wardrobe.hair_cap(t, thickness=thick, hairline=u(-1.5, 1.5), sideburn=u(-1.0, 0.8), material=-1)
+            wardrobe.hair_cap(t, thickness=depth, hairline=u(-1.5, 1.5), sideburn=u(-1.0, 0.8), material=-1)
         )
     loose = wardrobe.wrinkles(t, u(0.25, 0.75), rng)
     worn = [wardrobe.finished(t, g, loose) for g in garments]
@@ -185,8 +192,10 @@ class Layers:
     def __call__(self, points: Points) -> Field:
         """Return (N,) cm to the outermost surface, negative inside."""
         value = self.covered(self.near(points))
-        for shape in [*([self.outfit.skirt] if self.outfit.skirt else []), *self.outfit.blobs]:
-            value = np.minimum(value, shape(points))
+        if self.outfit.skirt is not None:
+            value = np.minimum(value, self.outfit.skirt(points))
+        for blob in self.outfit.blobs:
+            value = np.minimum(value, blob(points))
         return value
 
 
@@ -232,7 +241,8 @@ def _colour(person: Person, layers: Layers, points: Points) -> Any:
     )
     colours = near.blend(t.faces, bare)
     sheet = near.blend(t.faces, t.rest).astype(np.float64)
-    strands = 1.0 + 0.10 * np.sin(sheet[:, 0] * 2.6 + 2.0 * np.sin(sheet[:, 1] * 0.35)) + rng.normal(0, 0.03, len(points))
+    strands = 1.0 + 0.10 * np.sin(sheet[:, 0] * 2.6 + 2.0 * np.sin(sheet[:, 1] * 0.35))
+    strands += rng.normal(0, 0.03, len(points))
     hair = outfit.hair_colour * strands[:, None].astype(np.float32)
     for garment in outfit.garments:
         on = near.blend(t.faces, garment.margin) > 0

@@ -28,8 +28,8 @@ _SHARE_HIGH, _SHARE_WIDE = 450 / 512, 490 / 512
 def orbit_camera(mesh: Mesh, yaw: float, size: int) -> Camera:
     """Return the orthographic camera that looks at a person from `yaw` degrees towards their left.
 
-    As in PIFu's renders, one scale per subject: the person fills 450 of 512 pixels in height, less if arms or legs would
-    leave the frame at some yaw. The view frame's origin is the middle of the person's box.
+    As in PIFu's renders, one scale per subject: the person fills 450 of 512 pixels in height, less if arms or legs
+    would leave the frame at some yaw. The view frame's origin is the middle of the person's box.
 
     Args:
         mesh: The person in the world frame.
@@ -71,14 +71,13 @@ def render_view(scene: Any, mesh: Mesh, subject_id: str, yaw: float, size: int, 
         size: Side of the picture in pixels.
         seed: The data set's seed.
     """
+    from robench.data.anny_humans.background import draw_background
     from robench.rendering.light import Lamps, Light, SphericalHarmonics, shade
 
     rng = seeds.generator(seed, subject_id, f"view@{VERSION}", f"{yaw:g}")
     camera = orbit_camera(mesh, yaw, size)
     light: Light = SphericalHarmonics.random(rng) if rng.random() < 0.5 else Lamps.random(rng)
     feet = camera.project(mesh.vertices[[mesh.vertices[:, 1].argmin()]])[0, 1]
-    from robench.data.anny_humans.background import draw_background
-
     behind = draw_background(size, float(feet), PERSON_M, rng)
     hits = scene.cast(camera)
     total = np.zeros((size, size, 3), np.float32)
@@ -127,15 +126,7 @@ def make_subject(out: Path, subject_id: str, views: Sequence[float], size: int, 
 
 
 def _task(arguments: tuple[Path, str, tuple[float, ...], int, int]) -> str:
-    import torch
-
-    before = torch.get_num_threads()
-    # One thread: the order of sums, and so the bytes, must not depend on the machine's cores.
-    torch.set_num_threads(1)
-    try:
-        make_subject(*arguments)
-    finally:
-        torch.set_num_threads(before)
+    make_subject(*arguments)
     return arguments[1]
 
 

@@ -38,7 +38,7 @@ class Garment:
     def offset(self) -> Values:
         """(V,) cm over the skin, eased to zero at the edge so that the cloth has a hem and not a cliff."""
         t = np.clip(self.margin / 1.2 + 0.5, 0.0, 1.0)
-        return (self.thickness * t * t * (3.0 - 2.0 * t)).astype(np.float32)
+        return np.asarray(self.thickness * t * t * (3.0 - 2.0 * t), np.float32)
 
 
 def _limbs(t: Template) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -81,7 +81,7 @@ def top(t: Template, *, hem: float, sleeve: float, collar: float, tight: float, 
 
 
 def jacket(t: Template, *, hem: float, opening: float, tight: float, flare: float, material: int) -> Garment:
-    """A jacket or coat with long sleeves; `opening` cm of the front stay open on each side of the middle (0: closed)."""
+    """A jacket with long sleeves; `opening` cm of the front stay open on each side of the middle (0: closed)."""
     base = top(t, hem=hem, sleeve=1.95, collar=2.0, tight=tight, flare=flare, material=material)
     x, y, z = t.rest.T
     margin = base.margin
