@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,3 +113,15 @@ def test_a_strangers_corruption_makes_a_corruption_set(installed: Path, tmp_path
     (made,) = (tmp_path / "out").rglob("stripes/5/*.png")
     with Image.open(made) as picture:
         assert not picture.convert("L").crop((0, 0, 48, 1)).getbbox(), "severity 5 of stripes blacks out line 0"
+
+
+def test_the_corruption_that_the_documentation_shows_works() -> None:
+    import re
+
+    from robench import testing
+
+    page = (PACKAGE.parents[1] / "docs" / "plugins.md").read_text()
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Stripes" in block)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    testing.check_corruption(names["Stripes"]())
