@@ -328,7 +328,7 @@ def people(tmp_path):
         ("evaluate --model mean-body --data people --max-failures some --out OUT", "some"),
         ("evaluate --model mean-body --data people --keep-meshes some --out OUT", "some"),
         (
-            "evaluate --model mean-body --data people --checkpoint people/images/a.png --out OUT",
+            "evaluate --model mean-body --data people -c color_quant --checkpoint people/images/a.png --out OUT",
             "takes no",
         ),
         ("evaluate --model mean-body --cset people --out OUT", "not a corrupted set"),
