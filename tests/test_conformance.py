@@ -13,6 +13,10 @@ from robench import registry, testing
 from robench.errors import EnvironmentNotReady, RobenchError, UsageError
 
 
+WITHOUT_WEIGHTS = {"pifu"}
+"""Models that run on the user's checkpoint: without one they must say what they need."""
+
+
 def names(kind: registry.Kind) -> list[str]:
     return list(registry.entries(kind))
 
@@ -63,8 +67,7 @@ def test_masker(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", names("models"))
 def test_model(name: str) -> None:
     model = registry.load("models", name)
-    if not model.card.extra.get("checkpoint_sha256"):
-        # It runs on the user's checkpoint: without one it must say what it needs.
+    if name in WITHOUT_WEIGHTS:
         testing.check_model_card(model.card)
         with pytest.raises((UsageError, EnvironmentNotReady)) as caught:
             model.open("cpu")
