@@ -12,7 +12,6 @@ import pytest
 from robench import registry, testing
 from robench.errors import EnvironmentNotReady, RobenchError, UsageError
 
-
 WITHOUT_WEIGHTS = {"pifu"}
 """Models that run on the user's checkpoint: without one they must say what they need."""
 

@@ -119,7 +119,9 @@ def gl() -> Iterator[Finding]:
         environment = {**os.environ, "PYOPENGL_PLATFORM": backend}
         probe = [sys.executable, "-c", _GL_PROBE]
         try:
-            done = subprocess.run(probe, env=environment, capture_output=True, text=True, timeout=_GL_SECONDS, check=False)
+            done = subprocess.run(
+                probe, env=environment, capture_output=True, text=True, timeout=_GL_SECONDS, check=False
+            )
         except subprocess.TimeoutExpired:
             yield Finding("gl", backend, "absent", f"no answer within {_GL_SECONDS} s", "only the GL renderer needs it")
             continue
