@@ -162,7 +162,9 @@ def behind(image: Image, disparity: Floats, reach: int) -> tuple[Image, Floats]:
     """
     if reach < 1:
         return image, disparity
-    low, high = _pixels.lowest(disparity, reach), _pixels.highest(disparity, reach)
+    # The near thing must count as near so far inside its edge that no filling window below reaches its core.
+    around = min(3 * reach + 2, max(disparity.shape))
+    low, high = _pixels.lowest(disparity, around), _pixels.highest(disparity, around)
     known = disparity <= (low + high) / 2
     values = np.concatenate([image.astype(np.float32), disparity[..., None]], axis=2)
     filled = values.copy()

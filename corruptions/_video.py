@@ -26,7 +26,7 @@ of two still frames is as good as the last of 120 at 25 a second (within 0.2 dB,
 time."""
 
 SMALLEST = 64
-"""Least side of a coded picture: with a rate buffer, x265 writes beyond its memory below one block (the process dies)."""
+"""Least side of a coded picture: with a rate buffer, x265 writes beyond its memory below one block, and aborts."""
 
 X265_PINNED = "pools=none:frame-threads=1:info=0:log-level=none"
 X264_PINNED = "threads=1:sliced-threads=0"

@@ -126,8 +126,9 @@ def test_uncovered_background_is_not_filled_with_the_person():
     image[30:66, 50:78], depth[30:66, 50:78] = (255, 0, 0), 3.0
     moved = _view(image, depth, shift=(-12.0, 0.0))
     assert (moved[32:64, 64:88, 0] == 255).all()
-    assert (moved[32:64, 50:60, 2] > 250).all()
-    assert (moved[32:64, 50:60, 0] < 5).all()
+    # The wall itself moves by 1.2 px, so one column mixes with the person's edge.
+    assert (moved[32:64, 52:60, 2] > 250).all()
+    assert (moved[32:64, 52:60, 0] < 5).all()
 
 
 def test_near_surface_has_no_cracks_when_magnified():
@@ -153,9 +154,12 @@ def test_behind_takes_the_farther_side():
     image = np.full((64, 64, 3), 40, np.uint8)
     disparity = np.full((64, 64), 0.2, np.float32)
     image[20:44, 20:44], disparity[20:44, 20:44] = 220, 1.0
-    filled, far = behind(image, disparity, reach=16)
-    assert np.abs(filled.astype(int) - 40).max() == 0
-    assert np.allclose(far, 0.2)
+    for reach in (1, 4, 12):
+        filled, far = behind(image, disparity, reach=reach)
+        core = np.s_[20 + reach : 44 - reach, 20 + reach : 44 - reach]
+        filled[core], far[core] = 40, 0.2  # what never comes into sight
+        assert (filled == 40).all()
+        assert np.allclose(far, 0.2)
     same, kept = behind(image, disparity, reach=0)
     assert same is image
     assert kept is disparity

@@ -55,8 +55,11 @@ def test_without_electronic_noise_only_photon_counts_appear():
     assert set(values) <= set(np.rint(np.arange(26) * 255 / 25).astype(int))
 
 
-@pytest.mark.parametrize("severity", [1, 2])
-@pytest.mark.parametrize("value", [51, 77, 102, 128])
+@pytest.mark.parametrize(
+    # At severity 2 a level of 51 already loses 6 % of its variance to clipping at black.
+    ("severity", "value"),
+    [(1, 51), (1, 77), (1, 102), (1, 128), (2, 77), (2, 102), (2, 128)],
+)
 def test_iso_variance_grows_with_the_signal(severity, value):
     sigma = load("iso_noise").card.extra["severities"][severity]["sigma"]
     noisy = corrupt("iso_noise", severity, _flat(value), None).image / 255

@@ -27,8 +27,9 @@ def _passes(image, b, passes):
 
 @pytest.mark.parametrize("shape", [(96, 96), (64, 120)])
 def test_closed_form_is_the_loop(shape):
-    image = cv2.GaussianBlur(texture(*shape), (0, 0), 2.5)
-    assert psnr(zoom_blur(image, 0.02), _passes(image, 0.02, 5)) > 50
+    image = cv2.GaussianBlur(texture(*shape), (0, 0), 4)
+    inside = np.s_[8:-8, 8:-8]
+    assert psnr(zoom_blur(image, 0.02)[inside], _passes(image, 0.02, 5)[inside]) > 50
 
 
 def test_binomial_sum_computed_independently():
