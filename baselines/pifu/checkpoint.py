@@ -1,7 +1,7 @@
 """Strict reading and writing of PIFu weights; no code in a file is ever run.
 
-Two kinds of file are read: the authors' ``net_G`` / ``net_C`` (bare state dicts, through torch's weights-only reader) and our
-own safetensors, which carry the options and where the weights come from in their metadata.
+Two kinds of file are read: the authors' ``net_G`` / ``net_C`` (bare state dicts, through torch's weights-only reader)
+and our own safetensors, which carry the options and where the weights come from in their metadata.
 """
 
 from __future__ import annotations
@@ -186,8 +186,8 @@ def load_official(path: Path) -> Weights:
     """Load the authors' weights.
 
     Args:
-        path: The file ``net_G``, or a folder with ``net_G`` and perhaps ``net_C``. Options that differ from the published
-            ones are read from ``pifu.json`` beside them.
+        path: The file ``net_G``, or a folder with ``net_G`` and perhaps ``net_C``. Options that differ from the
+            published ones are read from ``pifu.json`` beside them.
 
     Raises:
         UsageError: If a file is missing, damaged or does not fit.

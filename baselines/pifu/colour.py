@@ -18,7 +18,7 @@ from baselines.pifu.network import depth_feature, index, orthogonal
 
 
 class ResidualBlock(nn.Module):
-    """Two reflection-padded 3x3 convolutions and an identity shortcut; the last block of an encoder ends without a norm."""
+    """Two reflection-padded 3x3 convolutions and a shortcut; the last block of an encoder ends without a norm."""
 
     def __init__(self, channels: int, norm: ColourNorm, *, last: bool) -> None:
         super().__init__()

@@ -75,10 +75,20 @@ class PifuConfig:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UsageError(
-                    f"PIFu's option '{name}' has no such value", got=repr(getattr(self, name)), expected=", ".join(choices)
+                    f"PIFu's option '{name}' has no such value",
+                    got=repr(getattr(self, name)),
+                    expected=", ".join(choices),
                 )
-        counts = ("width", "num_stack", "hourglass_depth", "hourglass_dim", "num_views", "colour_width", "colour_blocks")
-        for name in counts:
+        positive = (
+            "width",
+            "num_stack",
+            "hourglass_depth",
+            "hourglass_dim",
+            "num_views",
+            "colour_width",
+            "colour_blocks",
+        )
+        for name in positive:
             if getattr(self, name) < 1:
                 raise UsageError(f"PIFu's option '{name}' must be positive", got=str(getattr(self, name)))
         if self.width % 2:
@@ -155,7 +165,9 @@ class PifuConfig:
             else:
                 fits = type(value) is type(default)
             if not fits:
-                raise UsageError(f"PIFu's option '{name}' has the wrong type", got=repr(value), expected=f"like {default!r}")
+                raise UsageError(
+                    f"PIFu's option '{name}' has the wrong type", got=repr(value), expected=f"like {default!r}"
+                )
             clean[name] = value
         return cls(**clean)
 

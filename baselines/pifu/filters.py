@@ -1,7 +1,7 @@
 """PIFu's image filter: stacked hourglasses of pre-activation residual blocks.
 
-Sources: Newell et al., "Stacked Hourglass Networks", ECCV 2016; Bulat and Tzimiropoulos, "Binarized Convolutional Landmark
-Localizers", ICCV 2017 (the block); Saito et al., PIFu, ICCV 2019. Module names follow the released checkpoint.
+Sources: Newell et al., "Stacked Hourglass Networks", ECCV 2016; Bulat and Tzimiropoulos, "Binarized Convolutional
+Landmark Localizers", ICCV 2017 (the block); Saito et al., PIFu, ICCV 2019. Module names follow the released checkpoint.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.pifu.augment import draw, move_picture, move_points
 from baselines.pifu.inputs import network_image, prepare, to_normalised
 from baselines.pifu.sampling import Pool, choose, load_pool
 from baselines.pifu.train_config import TrainConfig
@@ -101,9 +102,9 @@ def load_items(
     def item_of(sample: Sample) -> Item:
         from robench.io.images import read_image, read_mask
 
-        assert sample.mask is not None  # noqa: S101  (checked above)
-        assert sample.mesh is not None  # noqa: S101
-        assert sample.camera is not None  # noqa: S101
+        assert sample.mask is not None
+        assert sample.mesh is not None
+        assert sample.camera is not None
         image = read_image(sample.image)
         mask = read_mask(sample.mask, image.shape[:2])
         ready = prepare(image, mask, sample.camera, config.network.image_size)
@@ -140,34 +141,13 @@ def _permutation(count: int, epoch: int, seed: int) -> NDArray[np.int64]:
     return _LAST[key]
 
 
-def augment(image: Float, points: Float, config: TrainConfig, rng: np.random.Generator) -> tuple[Float, Float]:
-    """Mirror, zoom and shift an item the published way; points follow exactly.
-
-    Args:
-        image: (3, S, S), background 0.
-        points: (N, 3) normalised.
-        config: Strengths.
-        rng: Draws; the same number whatever the options.
-
-    Returns:
-        The new image and points; depth grows with the zoom, as under an orthographic camera that comes nearer.
-    """
-    import cv2
-
-    flip = rng.random() < config.flip
-    zoom = 1.0 + config.zoom * rng.uniform(-1, 1)
-    shift = config.shift * rng.uniform(-1, 1, 2)
-    moved = points * np.float32(zoom)
-    moved[:, :2] += (2 * shift).astype(np.float32)
-    size = image.shape[1]
-    # About the centre of the picture, (S - 1) / 2 in pixel centres.
-    half = (size - 1) / 2
-    matrix = np.array([[zoom, 0, half - zoom * half + shift[0] * size], [0, zoom, half - zoom * half + shift[1] * size]])
-    if config.zoom or config.shift:
-        image = cv2.warpAffine(image.transpose(1, 2, 0), matrix, (size, size), flags=cv2.INTER_LINEAR).transpose(2, 0, 1)
-    if flip:
-        image, moved[:, 0] = image[:, :, ::-1], -moved[:, 0]
-    return image, moved
+def _augmented(item: Item, world: Float, config: TrainConfig, rng: np.random.Generator) -> tuple[Float, Float]:
+    """Return an item's network image (3, S, S) and normalised points (3, N) after one published augmentation."""
+    size = item.image.shape[0]
+    change = draw(rng, size, config.flip, config.zoom, config.shift)
+    picture, mask = move_picture(item.image, item.mask, change)
+    points = move_points(_normalised(world, item.camera), change, size)
+    return network_image(picture, mask), points.T
 
 
 def shape_batch(items: Sequence[Item], config: TrainConfig, step: int) -> Batch:
@@ -177,9 +157,9 @@ def shape_batch(items: Sequence[Item], config: TrainConfig, step: int) -> Batch:
         item = items[order(len(items), position, config.seed)]
         rng = seeds.generator(config.seed, item.sample_id, "pifu-shape", position)
         world, label = choose(item.pool, config.points, rng)
-        image, moved = augment(network_image(item.image, item.mask), _normalised(world, item.camera), config, rng)
+        image, moved = _augmented(item, world, config, rng)
         images.append(image)
-        points.append(moved.T)
+        points.append(moved)
         labels.append(label[None])
     return Batch(np.stack(images), np.stack(points), np.stack(labels))
 
@@ -196,9 +176,9 @@ def colour_batch(items: Sequence[Item], config: TrainConfig, step: int) -> Batch
         chosen = rng.integers(len(pool.surface), size=config.colour_points)
         off = rng.normal(0, config.colour_sigma_cm, (config.colour_points, 1)).astype(np.float32)
         world = pool.surface[chosen] + off * pool.normals[chosen]
-        image, moved = augment(network_image(item.image, item.mask), _normalised(world, item.camera), config, rng)
+        image, moved = _augmented(item, world, config, rng)
         images.append(image)
-        points.append(moved.T)
+        points.append(moved)
         colours.append(pool.colours[chosen].T.astype(np.float32) / np.float32(127.5) - np.float32(1))
     return Batch(np.stack(images), np.stack(points), np.stack(colours))
 

@@ -70,7 +70,9 @@ class ShapeNet(nn.Module):
         super().__init__()
         self.config = config
         self.image_filter = HGFilter(config)
-        self.surface_classifier = SurfaceClassifier(config.mlp_dim, residual=config.residual, num_views=config.num_views)
+        self.surface_classifier = SurfaceClassifier(
+            config.mlp_dim, residual=config.residual, num_views=config.num_views
+        )
 
     def filter(self, image: Tensor) -> Encoded:
         """Encode (B * views, 3, H, W) images in [-1, 1], background 0."""

@@ -42,7 +42,9 @@ class RunLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def say(self, text: str) -> None:
@@ -92,9 +94,7 @@ class RunLog:
         mean = sum(float(x) for x in self._losses) / len(self._losses)
         speed = self._images / max(now - self._since, 1e-9)
         self._since, self._images, self._losses = now, 0, []
-        self._write(
-            {"phase": phase, "step": step, "loss": round(mean, 6), "lr": rate, "images_per_s": round(speed, 3)}
-        )
+        self._write({"phase": phase, "step": step, "loss": round(mean, 6), "lr": rate, "images_per_s": round(speed, 3)})
         note = f"loss {mean:.4f}  {speed:.1f} images/s"
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], note=note)

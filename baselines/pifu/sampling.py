@@ -135,7 +135,7 @@ def load_pool(
             np.savez(temporary, allow_pickle=False, **arrays)
         return pool
     with np.load(cached, allow_pickle=False) as stored:
-        colours = stored["colours"] if "colours" in stored else None
+        colours = stored.get("colours")
         return Pool(stored["inside"], stored["outside"], stored["surface"], stored["normals"], colours)
 
 

@@ -121,7 +121,9 @@ class TrainConfig:
         unknown = sorted(set(values) - set(fields))
         if unknown:
             raise UsageError(
-                "PIFu's training has no such option", got=", ".join(map(repr, unknown)), expected="among " + ", ".join(fields)
+                "PIFu's training has no such option",
+                got=", ".join(map(repr, unknown)),
+                expected="among " + ", ".join(fields),
             )
         clean: dict[str, Any] = {}
         for name, value in values.items():
@@ -172,7 +174,9 @@ def read_train_config(path: Path) -> TrainConfig:
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"Cannot read the training options in {path}", got=" ".join(str(error).split())[:200]) from error
+        raise UsageError(
+            f"Cannot read the training options in {path}", got=" ".join(str(error).split())[:200]
+        ) from error
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds no training options", got=type(values).__name__, expected="a YAML mapping")
     return TrainConfig.from_mapping(values)

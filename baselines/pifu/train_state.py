@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -14,10 +14,11 @@ from baselines.pifu.train_config import TrainConfig
 from robench.errors import UsageError
 from robench.io.files import atomic_path
 
+N = TypeVar("N", bound=nn.Module)
 _STATE_FORMAT = "robench-pifu-run/1"
 
 
-class Average:
+class Average(Generic[N]):
     """An exponential moving average of a network's weights.
 
     Args:
@@ -25,14 +26,15 @@ class Average:
         decay: Final decay; it grows towards this during the first steps, so that the start is soon forgotten. 0 copies.
     """
 
-    def __init__(self, net: nn.Module, decay: float) -> None:
-        self.net = copy.deepcopy(net).eval()
+    def __init__(self, net: N, decay: float) -> None:
+        self.net: N = copy.deepcopy(net)
+        self.net.eval()
         self.decay = decay
         for parameter in self.net.parameters():
             parameter.requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, net: nn.Module, step: int) -> None:
+    def update(self, net: N, step: int) -> None:
         """Move towards the network after its `step`-th step; buffers are copied."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
         mine, theirs = list(self.net.parameters()), list(net.parameters())
@@ -78,5 +80,7 @@ def load_state_file(path: Path) -> dict[str, Any] | None:
             f"Cannot resume from {path}", got=type(error).__name__, hint="start again in another --out"
         ) from error
     if not isinstance(state, dict) or state.get("format") != _STATE_FORMAT:
-        raise UsageError(f"Cannot resume from {path}", got="a file of another format", hint="start again in another --out")
+        raise UsageError(
+            f"Cannot resume from {path}", got="a file of another format", hint="start again in another --out"
+        )
     return state

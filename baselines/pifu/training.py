@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ _COLOUR_SHARE = 0.15
 
 
 @dataclass
-class Phase:
+class Phase(Generic[N]):
     """What differs between the training of the two networks.
 
     Attributes:
@@ -54,13 +54,13 @@ class Phase:
     """
 
     name: Literal["shape", "colour"]
-    net: nn.Module
+    net: N
     steps: int
     lr: float
     batch: Callable[[int], Batch]
-    loss: Callable[[nn.Module, Batch], Tensor]
-    validate: Callable[[nn.Module], dict[str, float]] | None
-    keep: Callable[[nn.Module], None]
+    loss: Callable[[N, Batch], Tensor]
+    validate: Callable[[N], dict[str, float]] | None
+    keep: Callable[[N], None]
 
 
 def resolve_device(device: str) -> torch.device:
@@ -87,7 +87,13 @@ def reduced_precision(device: torch.device, precision: str) -> bool:
 
 
 def train(
-    config_path: Path, data: Path, out: Path, *, device: str = "auto", resume: bool = False, max_minutes: float | None = None
+    config_path: Path,
+    data: Path,
+    out: Path,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    max_minutes: float | None = None,
 ) -> Path:
     """Train PIFu on a data set with splits ``train`` and ``val``.
 
@@ -238,13 +244,11 @@ class _Run:
         encoded.stem = encoded.stem.float()
         return net.query(encoded, self._put(batch.points), self._identity(len(batch.images)), every_stack=every_stack)
 
-    def _shape_phase(self, net: ShapeNet) -> Phase:
-        def loss(module: nn.Module, batch: Batch) -> Tensor:
-            assert isinstance(module, ShapeNet)  # noqa: S101
+    def _shape_phase(self, net: ShapeNet) -> Phase[ShapeNet]:
+        def loss(module: ShapeNet, batch: Batch) -> Tensor:
             return stack_loss(self._predict(module, batch, every_stack=True), self._put(batch.targets))
 
-        def validate(module: nn.Module) -> dict[str, float]:
-            assert isinstance(module, ShapeNet)  # noqa: S101
+        def validate(module: ShapeNet) -> dict[str, float]:
             squares, ious = [], []
             for item in self.checks:
                 batch = validation_batch(item, self.config.val_points, self.config.seed)
@@ -254,8 +258,7 @@ class _Run:
                 ious.append(float((guess & truth).sum() / max((guess | truth).sum(), 1)))
             return {"val_mse": float(np.mean(squares)), "val_iou": float(np.mean(ious))}
 
-        def keep(module: nn.Module) -> None:
-            assert isinstance(module, ShapeNet)  # noqa: S101
+        def keep(module: ShapeNet) -> None:
             save_weights(self.out / SHAPE_FILE, module, None, {"part": "shape net of a run"})
 
         def batch(step: int) -> Batch:
@@ -265,11 +268,10 @@ class _Run:
             "shape", net, self.config.steps, self.config.lr, batch, loss, validate if self.checks else None, keep
         )
 
-    def _colour_phase(self, net: ColourNet, shape: ShapeNet) -> Phase:
+    def _colour_phase(self, net: ColourNet, shape: ShapeNet) -> Phase[ColourNet]:
         self.best_colour: ColourNet | None = None
 
-        def loss(module: nn.Module, batch: Batch) -> Tensor:
-            assert isinstance(module, ColourNet)  # noqa: S101
+        def loss(module: ColourNet, batch: Batch) -> Tensor:
             images = self._put(batch.images)
             with self._autocast():
                 with torch.no_grad():
@@ -278,8 +280,7 @@ class _Run:
             found = module.query(features, colours.float(), self._put(batch.points), self._identity(len(images)))
             return module.loss(found, self._put(batch.targets))
 
-        def keep(module: nn.Module) -> None:
-            assert isinstance(module, ColourNet)  # noqa: S101
+        def keep(module: ColourNet) -> None:
             self.best_colour = module
 
         def batch(step: int) -> Batch:
@@ -287,7 +288,7 @@ class _Run:
 
         return Phase("colour", net, self.config.colour_steps, self.config.colour_lr, batch, loss, None, keep)
 
-    def _fit(self, phase: Phase, state: dict[str, Any] | None, limit: float) -> bool:
+    def _fit(self, phase: Phase[N], state: dict[str, Any] | None, limit: float) -> bool:
         """Train one phase; return False if the time limit came first. The best averaged network has been kept."""
         config, net = self.config, phase.net
         optimizer = make_optimizer(config.optimizer if phase.name == "shape" else "adam", net, phase.lr)
@@ -344,7 +345,7 @@ class _Run:
         save()
         return step >= phase.steps
 
-    def _step(self, phase: Phase, batch: Batch, optimizer: torch.optim.Optimizer, rate: float) -> Tensor:
+    def _step(self, phase: Phase[N], batch: Batch, optimizer: torch.optim.Optimizer, rate: float) -> Tensor:
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)

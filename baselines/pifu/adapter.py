@@ -1,0 +1,191 @@
+"""The two reconstructors of the registry: `pifu` with the authors' weights and `pifu-mini` with ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from robench.contracts import Card, Failure, OpenReport, Reconstruction, Request
+from robench.errors import EnvironmentNotReady, UsageError
+
+if TYPE_CHECKING:
+    from baselines.pifu.parity import ParityLine
+    from baselines.pifu.predict import Predictor
+
+MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / "pifu-mini.safetensors"
+_REFERENCE = "Saito et al., PIFu, ICCV 2019, arXiv:1905.05172"
+
+
+class _Base:
+    """What both share.
+
+    Attributes:
+        resolution: Grid nodes an axis, a power of two from 16 to 1024.
+        crop: ``none`` shows the whole picture; ``auto`` (photographs) crops around a person who fills an
+            unusual share of it.
+    """
+
+    card: Card
+
+    def __init__(self, resolution: int, crop: Literal["auto", "none"]) -> None:
+        self.resolution = resolution
+        self.crop: Literal["auto", "none"] = crop
+        self._predictor: Predictor | None = None
+
+    def _open(self, device: str, weights: Path) -> OpenReport:
+        from baselines.pifu.checkpoint import load_weights
+        from baselines.pifu.predict import Predictor
+        from baselines.pifu.reconstruct import check_resolution
+        from baselines.pifu.training import resolve_device
+
+        try:
+            check_resolution(self.resolution)
+        except ValueError as error:
+            raise UsageError("The grid of PIFu cannot have this resolution", got=str(error)) from error
+        target = resolve_device(device)
+        loaded = load_weights(weights)
+        loaded.shape.to(target)
+        if loaded.colour is not None:
+            loaded.colour.to(target)
+        self._predictor = Predictor(loaded, target, self.resolution, self.crop)
+        return OpenReport(str(target), loaded.parameters, loaded.sha256, loaded.keys)
+
+    def reconstruct(self, requests: Sequence[Request]) -> list[Reconstruction | Failure]:
+        """Reconstruct each request on its own, so that a batch cannot change a result.
+
+        Args:
+            requests: Pictures of any size and aspect with mask and camera.
+
+        Returns:
+            Closed, coloured meshes in centimetres in each camera's view frame; ``no_detection`` for a blank mask,
+            ``degenerate`` for an empty field, ``oom`` if memory ran out.
+
+        Raises:
+            UsageError: If the model is not open.
+        """
+        predictor = self._predictor
+        if predictor is None:
+            raise UsageError(f"The model '{self.card.name}' is not open", hint="call open(device, weights) first")
+        predictor.crop = self.crop
+        return [_guarded(predictor, request) for request in requests]
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._predictor = None
+
+    def train(
+        self,
+        config_path: Path,
+        data: Path,
+        out: Path,
+        *,
+        device: str = "auto",
+        resume: bool = False,
+        max_minutes: float | None = None,
+    ) -> Path:
+        """Train on a data set; see `baselines.pifu.training.train`. Returns the path of the weights."""
+        from baselines.pifu.training import train
+
+        return train(config_path, data, out, device=device, resume=resume, max_minutes=max_minutes)
+
+    def parity(self, golden: Path) -> list[ParityLine]:
+        """Compare the implementation with a file of golden values; see `baselines.pifu.parity.parity`."""
+        from baselines.pifu.parity import parity
+
+        return parity(golden)
+
+
+def _guarded(predictor: Predictor, request: Request) -> Reconstruction | Failure:
+    import torch
+
+    try:
+        return predictor(request)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        if predictor.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return Failure("oom", str(error).splitlines()[0] if str(error) else "out of memory")
+
+
+class Pifu(_Base):
+    """The authors' PIFu: bring `net_G`, and `net_C` for colours."""
+
+    card = Card(
+        name="pifu",
+        version="1",
+        summary="PIFu with the authors' weights (bring net_G, and net_C for colours)",
+        licence="Apache-2.0 (code); the authors' weights: MIT",
+        reference=_REFERENCE,
+        extra={
+            "checkpoint_sha256": "of the file that you bring; printed when it opens",
+            "weights": "the file net_G, or a folder with net_G and net_C; other options in pifu.json beside them",
+            "inputs_used": sorted(("image", "mask", "camera")),
+            "frame": "view",
+            "unit": "cm",
+            "image_size": 512,
+            "resolution": 256,
+            "parameters": {"net_G": 15_604_738, "net_C": 9_139_398},
+            "gpu_mem_mb": 2000,
+            "trainable": True,
+        },
+    )
+
+    def __init__(self, resolution: int = 256, crop: Literal["auto", "none"] = "none") -> None:
+        super().__init__(resolution, crop)
+
+    def open(self, device: str, weights: Path | None = None) -> OpenReport:
+        """Load strictly.
+
+        Args:
+            device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+            weights: ``net_G``, a folder with ``net_G`` and perhaps ``net_C``, or a ``.safetensors`` trained here.
+
+        Raises:
+            EnvironmentNotReady: If no weights are given or the device is not there.
+            UsageError: If a file is damaged or does not fit; every key at fault is named.
+        """
+        if weights is None:
+            raise EnvironmentNotReady(
+                "The model 'pifu' ships no weights",
+                expected="the authors' net_G",
+                hint="--weights FOLDER, or --model pifu-mini",
+            )
+        return self._open(device, weights)
+
+
+class PifuMini(_Base):
+    """The small PIFu that robench trains on synthetic people and ships."""
+
+    card = Card(
+        name="pifu-mini",
+        version="1",
+        summary="a small PIFu trained on synthetic dressed people, shipped with robench",
+        reference=_REFERENCE + " (method); weights: ours",
+        extra={
+            "checkpoint": "baselines/weights/pifu-mini.safetensors",
+            "inputs_used": sorted(("image", "mask", "camera")),
+            "frame": "view",
+            "unit": "cm",
+            "image_size": 256,
+            "resolution": 128,
+            "gpu_mem_mb": 500,
+            "trainable": True,
+            "domain": "frontal views within 30 degrees, one upright person, orthographic or distant camera",
+        },
+    )
+
+    def __init__(self, resolution: int = 128, crop: Literal["auto", "none"] = "none") -> None:
+        super().__init__(resolution, crop)
+
+    def open(self, device: str, weights: Path | None = None) -> OpenReport:
+        """Load the shipped weights, or another file that was trained here.
+
+        Args:
+            device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+            weights: A ``.safetensors`` of ``robench train pifu``; None takes the shipped one.
+
+        Raises:
+            EnvironmentNotReady: If the file or the device is not there.
+            UsageError: If the file is damaged or does not fit; every key at fault is named.
+        """
+        return self._open(device, weights if weights is not None else MINI_WEIGHTS)
