@@ -170,7 +170,7 @@ def _numbers(found: Cells, index: int, settings: dict[str, Any]) -> dict[str, An
     ratio = MISSING if no_pair else _ratio(both, settings)
     rce = MISSING if broken else _ratio(_known(compared, reference), settings)
     return {
-        "n_subjects": value.n,
+        "n_subjects": int(np.isfinite(error).sum()),
         "n_samples": int(found.samples[index]),
         "value": value.value,
         "lo": value.lo,

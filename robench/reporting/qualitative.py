@@ -22,6 +22,7 @@ COLUMNS = ("Input", "Mask", "Mesh, front", "Mesh, side", "Error")
 WIDTH, FONT = 7.0, 7.5
 """Inches (two columns of a paper) and points."""
 ERROR_MAP = "viridis"
+_LEFT, _RIGHT = 0.42, 0.53
 _PIXELS = 420
 """Rendered height of a cell: twice what 300 dpi print shows of it."""
 _SIDE = np.array([[0.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
@@ -68,18 +69,19 @@ def _page(
     from matplotlib.figure import Figure
 
     window = lines[0][1]
-    cell = (WIDTH - 0.85) / len(COLUMNS)
+    cell = (WIDTH - _LEFT - _RIGHT) / len(COLUMNS)
     height = cell * window.half_height / window.half_width * len(lines) + 0.25
     figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(0.32 / WIDTH, 0.03 / height, 1 - 0.53 / WIDTH, 1 - 0.22 / height)
+    figure.subplots_adjust(_LEFT / WIDTH, 0.03 / height, 1 - _RIGHT / WIDTH, 1 - 0.22 / height)
     gaps = {"wspace": 0.03, "hspace": 0.03}
     axes = np.asarray(figure.subplots(len(lines), len(COLUMNS), squeeze=False, gridspec_kw=gaps))
     for row, (example, frame, view) in zip(axes, lines, strict=True):
         _draw_row(row, example, frame, view, top)
-        text = corruption_label(example.corruption) + (f", severity {example.severity}" if example.severity else "")
+        severity = f"severity {example.severity}" if example.severity else ""
         caption = captions.get((example.corruption, example.severity), "")
-        row[0].set_ylabel(f"{text}\n{caption}" if caption else text, fontsize=FONT, labelpad=3, linespacing=1.15)
+        text = "\n".join(filter(None, [corruption_label(example.corruption), severity, caption]))
+        row[0].set_ylabel(text, fontsize=FONT - 0.5, labelpad=3, linespacing=1.2)
     for ax, title in zip(axes[0], COLUMNS, strict=True):
         ax.set_title(title, fontsize=FONT, pad=3)
     _colour_bar(figure, axes, top)
@@ -190,7 +192,8 @@ def _views(example: Example, window: Window) -> _Views:
     white = (255, 255, 255)
     error = shade = None
     if example.truth is not None and not example.truth.is_empty:
-        error, shade = surface_error(clay, example.truth, front)
+        # Twice the pixels of the clay views: the picture is drawn smaller, which smooths its outline.
+        error, shade = surface_error(clay, example.truth, zoomed(in_view(example.camera), window, 2 * _PIXELS))
     return _Views(
         front=render(clay, front, light, samples=2, background=white).colour,
         side=render(clay, from_the_side(front, middle), light, samples=2, background=white).colour,
