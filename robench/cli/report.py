@@ -9,7 +9,7 @@ import typer
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; several go into one report.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders; several go into one report.")],
     format_: Annotated[
         str, typer.Option("--format", help="Tables to write: md, csv, latex, separated by commas.")
     ] = "md,csv",
