@@ -48,7 +48,8 @@ class AnnyHumans:
         from robench.io.files import read_json
 
         path = root / DATASET
-        return path.is_file() and read_json(path).get("name") == "anny-humans"
+        head = read_json(path) if path.is_file() else None
+        return isinstance(head, dict) and head.get("name") == "anny-humans"
 
     def samples(self, root: Path, split: str | None = None) -> Iterator[Sample]:
         """Yield samples by subject, then by yaw in the order made.
