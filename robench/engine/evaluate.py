@@ -142,7 +142,7 @@ def scored_rows(item: Prepared, outcome: Outcome, task: Task, run: RunFolder, to
         truth, unmoved = _truths(item, tools.truths)
     except Exception as error:
         truth = unmoved = None
-        failure = failure_of(error, run.event, key=item.cell.key)
+        failure = failure_of(error, run.event, keys=[item.cell.key])
     scene = Scene(
         prediction=result.mesh if isinstance(result, Reconstruction) else None,
         truth=truth,

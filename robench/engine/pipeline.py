@@ -69,7 +69,7 @@ def prepare(cell: Cell, pictures: PictureSource, masker: Masker, stored: StoredM
         mask = mask if mask is not None else mask_for(masker, picture, inputs)
         return Prepared(cell, inputs, picture, mask)
     except Exception as error:
-        return Prepared(cell, inputs, picture, failure=failure_of(error, event, key=cell.key))
+        return Prepared(cell, inputs, picture, failure=failure_of(error, event, keys=[cell.key]))
 
 
 def failure_of(error: Exception, event: Event, **where: Any) -> Failure:
@@ -84,7 +84,7 @@ def failure_of(error: Exception, event: Event, **where: Any) -> Failure:
         kind, message = error.kind, error.message
     elif isinstance(error, RobenchError):
         raise error
-    event("sample_failed", kind=kind, message=message, trace="".join(traceback.format_exception(error)), **where)
+    event("failed", kind=kind, message=message, trace="".join(traceback.format_exception(error)), **where)
     return Failure(kind, message)
 
 
@@ -172,17 +172,17 @@ def _run(model: Reconstructor, batch: Sequence[Prepared], device: str, event: Ev
         if len(results) != len(batch):
             raise RuntimeError(f"the model answered {len(results)} of {len(batch)} requests")
     except Exception as error:
-        if len(batch) == 1:
-            outcome = Outcome(failure_of(error, event, key=batch[0].cell.key), time.perf_counter() - start)
-            _free(torch)
-            return [outcome]
-        event("batch_failed", size=len(batch), message=f"{type(error).__name__}: {error}"[:200])
-        del error
+        failure = failure_of(error, event, keys=[prepared.cell.key for prepared in batch])
+    else:
+        seconds = (time.perf_counter() - start) / len(batch)
+        memory = torch.cuda.max_memory_allocated() / 2**20 if torch is not None else None
+        return [Outcome(_sane(result), seconds, memory) for result in results]
+    # Not in the handler: until it ends, the traceback holds the model's tensors.
+    if failure.kind == "oom":
         _free(torch)
-        return [outcome for prepared in batch for outcome in _run(model, [prepared], device, event)]
-    seconds = (time.perf_counter() - start) / len(batch)
-    memory = torch.cuda.max_memory_allocated() / 2**20 if torch is not None else None
-    return [Outcome(_sane(result), seconds, memory) for result in results]
+    if len(batch) == 1:
+        return [Outcome(failure, time.perf_counter() - start)]
+    return [outcome for prepared in batch for outcome in _run(model, [prepared], device, event)]
 
 
 def _sane(result: Reconstruction | Failure) -> Reconstruction | Failure:

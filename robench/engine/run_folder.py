@@ -61,11 +61,11 @@ class RunFolder:
         self._journal.append(list(rows))
         self.done |= {key: statuses(rows)[key]}
 
-    def event(self, kind: str, **facts: Any) -> None:
+    def event(self, name: str, /, **facts: Any) -> None:
         """Add a line to ``events.jsonl``; the only place with times in it."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         with explained(self.path / EVENTS), open(self.path / EVENTS, "a", encoding="utf-8") as handle:
-            handle.write(json.dumps({"time": now, "event": kind, **facts}, ensure_ascii=False, default=str) + "\n")
+            handle.write(json.dumps({"time": now, "event": name, **facts}, ensure_ascii=False, default=str) + "\n")
 
     def describe(self, **facts: Any) -> None:
         """Write ``run.json``: the identity, and what else is worth knowing."""
