@@ -21,8 +21,6 @@ from robench.io.images import read_image, read_mask
 Target = NDArray[np.uint8]
 """(side, side) uint8: 255 is the person."""
 
-AS_RENDERED = 0.3
-"""Share of training pictures that keep the rendered background, so that clean renders are never foreign."""
 NOBODY = 0.04
 """Share of training pictures without a person: the network must be able to say so."""
 
@@ -73,13 +71,16 @@ def load_views(data: Path, split: str | None, side: int, limit: int | None = Non
     return Views(tuple(s.sample_id for s in samples), images, masks)
 
 
-def training_picture(views: Views, rng: np.random.Generator, side: int) -> tuple[Image, Target]:
+def training_picture(
+    views: Views, rng: np.random.Generator, side: int, as_rendered: float = 0.5
+) -> tuple[Image, Target]:
     """Make one training picture.
 
     Args:
         views: Rendered people.
         rng: Source of randomness.
         side: Edge in pixels.
+        as_rendered: Share of pictures that keep the rendered background; the rest are composites.
 
     Returns:
         (side, side, 3) uint8 sRGB, and (side, side) uint8 with 255 for the person.
@@ -88,7 +89,7 @@ def training_picture(views: Views, rng: np.random.Generator, side: int) -> tuple
     kind = rng.random()
     if kind < NOBODY:
         return _photographed(background(rng, side), rng), np.zeros((side, side), np.uint8)
-    if kind < NOBODY + AS_RENDERED:
+    if kind < NOBODY + as_rendered:
         image, target = _as_rendered(views.images[i], views.masks[i], rng, side)
         return (_photographed(image, rng) if rng.random() < 0.5 else image), target
     person, alpha = _cutout(views.images[i], views.masks[i])

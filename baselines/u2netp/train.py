@@ -9,10 +9,9 @@ follows the clock.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,65 +25,13 @@ from baselines.u2netp.composites import Views, load_views, training_picture
 from baselines.u2netp.export import export_onnx
 from baselines.u2netp.network import U2NetP, parameter_count
 from baselines.u2netp.normalise import SIDE, normalised
+from baselines.u2netp.optimiser import optimisers
+from baselines.u2netp.schedule import PLAN, Phase, Settings, parsed_plan
 from robench.errors import RobenchError, UsageError
-from robench.io.files import atomic_path, make_folder, sha256_bytes, write_json_atomic, write_text_atomic
+from robench.io.files import atomic_path, make_folder, sha256_bytes, sha256_file, write_json_atomic, write_text_atomic
 from robench.rng import generator
 
 NAME = "u2netp-anny"
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Picture size of a part of the training.
-
-    Attributes:
-        until: Share of the whole training at which it ends, in (0, 1].
-        side: Edge of the pictures in pixels.
-        batch: Pictures in a step.
-    """
-
-    until: float
-    side: int
-    batch: int
-
-
-PLAN = (Phase(0.45, 96, 12), Phase(0.8, 160, 8), Phase(1.0, SIDE, 4))
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that decides the result besides the data; kept in the checkpoint and in the weights' record.
-
-    Attributes:
-        seed: Seeds weights and pictures.
-        steps: Length in steps, or None to follow the clock.
-        minutes: Length in minutes if `steps` is None.
-        plan: Sizes.
-        rate: Adam's learning rate at its peak; it warms up linearly and falls along a cosine.
-        warmup: Steps of warming up.
-        ema: Weight of the past in the running average of the weights.
-        bfloat16: Compute in mixed precision.
-        calibration: Steps of measuring batch statistics at the end.
-    """
-
-    seed: int = 0
-    steps: int | None = None
-    minutes: float = 25.0
-    plan: tuple[Phase, ...] = PLAN
-    rate: float = 2e-3
-    warmup: int = 30
-    ema: float = 0.99
-    bfloat16: bool = False
-    calibration: int = 40
-
-    def phase(self, progress: float) -> Phase:
-        """Return the phase at a share of the training in [0, 1]."""
-        return next((p for p in self.plan if progress < p.until), self.plan[-1])
-
-    def learning_rate(self, step: int, progress: float) -> float:
-        """Return Adam's step size: linear warm-up, then half a cosine down to a hundredth."""
-        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-        return self.rate * min(1.0, (step + 1) / self.warmup) * fall
 
 
 def has_fast_bfloat16() -> bool:
@@ -118,7 +65,9 @@ def batch_of(views: Views, settings: Settings, step: int, phase: Phase) -> tuple
     inputs = np.empty((phase.batch, 3, phase.side, phase.side), np.float32)
     targets = np.empty((phase.batch, 1, phase.side, phase.side), np.float32)
     for i in range(phase.batch):
-        image, mask = training_picture(views, generator(settings.seed, f"{step}/{i}", NAME), phase.side)
+        image, mask = training_picture(
+            views, generator(settings.seed, f"{step}/{i}", NAME), phase.side, settings.as_rendered
+        )
         inputs[i], targets[i, 0] = normalised(image), mask / np.float32(255)
     return torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last), torch.from_numpy(targets)
 
@@ -156,7 +105,7 @@ class Training:
             for parameter in module.parameters():
                 if parameter.ndim == 4:  # twice as fast on CPUs
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.rate)
+        self.optimisers = optimisers(self.network, settings.rate, settings.adam_rate)
         self.step, self.elapsed = 0, 0.0
 
     @property
@@ -169,18 +118,20 @@ class Training:
         """Do one step and return its record."""
         began = time.monotonic()
         s, progress = self.settings, self.progress
-        phase, rate = s.phase(progress), s.learning_rate(self.step, progress)
+        phase, pace = s.phase(progress), s.pace(self.step, progress)
         inputs, targets = batch_of(views, s, self.step, phase)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        for optimiser, peak in zip(self.optimisers, (s.rate, s.adam_rate), strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = pace * peak
         self.network.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=s.bfloat16):
             outputs = self.network(inputs)
         loss = supervised_loss(outputs, targets)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self._follow()
         self.step += 1
         self.elapsed += time.monotonic() - began
@@ -189,7 +140,7 @@ class Training:
             "progress": round(self.progress, 5),
             "side": phase.side,
             "batch": phase.batch,
-            "rate": rate,
+            "rate": pace * s.rate,
             "loss": float(loss.detach()),
             "elapsed_s": round(self.elapsed, 2),
         }
@@ -219,12 +170,18 @@ class Training:
             self.average(inputs)
         self.average.eval()
 
+    def begin_from(self, path: Path) -> None:
+        """Take the averaged weights of another run's checkpoint as the first ones."""
+        state: Mapping[str, Any] = torch.load(path, weights_only=True)
+        for module in (self.network, self.average):
+            module.load_state_dict(state["average"])
+
     def save(self, path: Path) -> None:
         """Write all that resuming needs; the file appears whole."""
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [o.state_dict() for o in self.optimisers],
             "step": self.step,
             "elapsed": self.elapsed,
             "settings": _plain(self.settings),
@@ -249,7 +206,8 @@ class Training:
             )
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(stored)
         self.step, self.elapsed = state["step"], state["elapsed"]
 
 
@@ -266,7 +224,8 @@ def train(
     data: Path,
     out: Path,
     *,
-    settings: Settings = Settings(),
+    settings: Settings | None = None,
+    start: Path | None = None,
     save_every_s: float = 120.0,
     val_limit: int = 64,
     limit: int | None = None,
@@ -277,7 +236,8 @@ def train(
     Args:
         data: Folder of a data set with splits ``train`` and ``val`` that have masks.
         out: Folder for the checkpoint, the log (``log.jsonl``, one record a step) and the result.
-        settings: What to do.
+        settings: What to do; the defaults if None.
+        start: Checkpoint of another run to begin from instead of random weights.
         save_every_s: Seconds between checkpoints; 0 saves after every step.
         val_limit: Views of ``val`` in the final score.
         limit: Use at most so many training views.
@@ -290,6 +250,9 @@ def train(
         UsageError: If the data has no masks, or `out` holds a run with other settings.
     """
     make_folder(out)
+    settings = settings or Settings()
+    if start is not None:
+        settings = replace(settings, start=sha256_file(start))
     side = settings.plan[-1].side
     views = load_views(data, "train", side, limit)
     val = load_views(data, "val", side, val_limit)
@@ -297,6 +260,8 @@ def train(
     checkpoint, log = out / "checkpoint.pt", out / "log.jsonl"
     if checkpoint.is_file():
         run.restore(checkpoint)
+    elif start is not None:
+        run.begin_from(start)
     _cut_log(log, run.step)
     saved = time.monotonic()
     with open(log, "a", encoding="utf-8", buffering=1) as lines:
@@ -352,6 +317,10 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of weights and pictures.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
     limit: Annotated[int | None, typer.Option(help="Use at most so many training views.")] = None,
+    plan: Annotated[str | None, typer.Option(help="Sizes, as share:side:batch,...")] = None,
+    rate: Annotated[float, typer.Option(help="Peak step size of Muon.")] = Settings.rate,
+    as_rendered: Annotated[float, typer.Option(help="Share of pictures with their rendered background.")] = 0.5,
+    start: Annotated[Path | None, typer.Option(help="Checkpoint of another run to begin from.")] = None,
 ) -> None:
     """Train U²-Net_p on composites of rendered people and export it for rembg."""
     torch.set_num_threads(threads)
@@ -360,9 +329,17 @@ def main(
         if record.get("done") or "val_iou" in record or record["step"] % 20 == 0:
             typer.echo(json.dumps(record))
 
-    settings = Settings(seed=seed, steps=steps, minutes=minutes, bfloat16=has_fast_bfloat16())
     try:
-        result = train(data, out, settings=settings, limit=limit, watch=show)
+        settings = Settings(
+            seed=seed,
+            steps=steps,
+            minutes=minutes,
+            plan=PLAN if plan is None else parsed_plan(plan),
+            rate=rate,
+            bfloat16=has_fast_bfloat16(),
+            as_rendered=as_rendered,
+        )
+        result = train(data, out, settings=settings, start=start, limit=limit, watch=show)
     except RobenchError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(int(error.exit_code)) from error

@@ -13,13 +13,15 @@ import torch
 from baselines.u2netp import train as training
 from baselines.u2netp.backgrounds import background
 from baselines.u2netp.composites import Views, load_views, training_picture
+from baselines.u2netp.network import U2NetP
 from baselines.u2netp.normalise import SIDE
-from baselines.u2netp.train import Phase, Settings, Training, clean_iou, supervised_loss, train
+from baselines.u2netp.optimiser import optimisers, orthogonalised
+from baselines.u2netp.schedule import Phase, Settings, parsed_plan
+from baselines.u2netp.train import Training, clean_iou, supervised_loss, train
 from robench.errors import UsageError
+from robench.io.files import sha256_file
 
-TOY = Settings(
-    seed=1, steps=4, plan=(Phase(0.5, 32, 2), Phase(1.0, 64, 2)), warmup=2, calibration=2, rate=3e-3, ema=0.8
-)
+TOY = Settings(seed=1, steps=4, plan=(Phase(0.5, 32, 2), Phase(1.0, 64, 2)), warmup=2, calibration=2, ema=0.8)
 
 
 def figure(rng, size=64):
@@ -127,8 +129,51 @@ def test_schedule_goes_from_small_and_warm_to_large_and_cool():
     assert sides[0] < 200
     assert sides[-1] == sides[90] == SIDE
     assert [s.phase(p.until - 1e-9) for p in s.plan] == list(s.plan)
-    rates = [s.learning_rate(step, step / 100) for step in range(101)]
+    rates = [s.pace(step, step / 100) for step in range(101)]
     assert rates[0] < rates[s.warmup] > rates[60] > rates[100] > 0
+
+
+def test_a_plan_is_read_and_nonsense_is_refused():
+    assert parsed_plan("0.4:96:4,1.0:320:2") == (Phase(0.4, 96, 4), Phase(1.0, 320, 2))
+    for text in ("", "0.4:96:4", "0.5:96:4,0.4:96:4,1.0:96:4", "1.0:96", "1.0:8:4", "1.0:96:1", "x:96:4,1.0:96:4"):
+        with pytest.raises(UsageError, match="plan of sizes cannot be read"):
+            parsed_plan(text)
+
+
+def test_muon_makes_singular_values_alike():
+    rng = np.random.default_rng(0)
+    tall = torch.from_numpy(rng.normal(0, 1, (3, 64, 16)) * np.geomspace(1, 8, 16)).float()
+    for matrices in (tall, tall.mT):
+        values = torch.linalg.svdvals(orthogonalised(matrices))
+        assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
+    # The directions stay: the result is near the polar factor.
+    u, _, vh = torch.linalg.svd(tall, full_matrices=False)
+    cosine = (orthogonalised(tall) * (u @ vh)).sum() / (orthogonalised(tall).norm() * (u @ vh).norm())
+    assert float(cosine) > 0.97
+
+
+def test_every_parameter_has_exactly_one_optimiser():
+    network = U2NetP()
+    muon, adam = optimisers(network, 0.02, 1e-3)
+    owned = [p for o in (muon, adam) for g in o.param_groups for p in g["params"]]
+    assert len(owned) == len({id(p) for p in owned}) == len(list(network.parameters()))
+    assert all(p.ndim == 4 for g in muon.param_groups for p in g["params"])
+
+
+def test_training_begins_from_another_runs_weights(data, tmp_path):
+    first = train(data, tmp_path / "first", settings=TOY)
+    start = tmp_path / "first" / "checkpoint.pt"
+    one = replace(TOY, steps=1, rate=0.0, adam_rate=0.0, ema=0.0)
+    second = train(data, tmp_path / "second", settings=one, start=start)
+    assert second["settings"]["start"] == sha256_file(start)
+    # With steps of size zero the weights are those that the first run ended with.
+    ended, begun = (
+        torch.load(tmp_path / r / "checkpoint.pt", weights_only=True)["average"] for r in ("first", "second")
+    )
+    for key in ended:
+        if key.endswith("conv.weight"):
+            torch.testing.assert_close(begun[key], ended[key])
+    assert first["settings"]["start"] is None
 
 
 def test_training_learns_the_toy_figures(views):
