@@ -45,5 +45,5 @@ def _seconds(command: list[str]) -> float:
 
 @pytest.mark.parametrize("command", [["--help"], ["list", "models"]], ids=" ".join)
 def test_it_answers_within_half_a_second(command: list[str]) -> None:
-    # The best of five: other work on the machine only ever adds time.
-    assert min(_seconds(command) for _ in range(5)) < BUDGET_S
+    # One of five is enough: other work on the machine only ever adds time.
+    assert any(_seconds(command) < BUDGET_S for _ in range(5))

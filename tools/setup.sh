@@ -37,7 +37,7 @@ if ! good .venv/bin/python || [ "$(cut -d' ' -f2- "$stamp" 2>/dev/null || echo "
 fi
 rm -f "$stamp"
 
-pip() { .venv/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt "$@"; }
+pip() { .venv/bin/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt "$@"; }
 failed="could not install the packages: see pip's message above. Is there a network, or a package index for pip?"
 say "installing (a few minutes the first time)"
 pip pip setuptools || die "$failed"
