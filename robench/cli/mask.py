@@ -35,12 +35,12 @@ def mask(
     A picture in which nobody is found gets a blank mask. Running the same command again resumes. Exits 3 if a picture
     could not be masked.
     """
-    from robench.engine.cset import MANIFEST, open_set
+    from robench.engine.cset import is_set, open_set
     from robench.engine.masks import folder_name, load_masker, set_items, write_masks
 
     finder = load_masker(masker)
     items: list[Item]
-    if (target / MANIFEST).is_file() and (target / "index.parquet").is_file():
+    if is_set(target):
         cset = open_set(target)
         items, about = set_items(cset), {"cset_id": str(cset.manifest["cset_id"])}
         folder = out or target / "masks" / folder_name(finder)

@@ -277,6 +277,11 @@ class CorruptedSet:
 _REPAIR = "run the robench corrupt command of the set again: it makes anew what is damaged"
 
 
+def is_set(folder: Path) -> bool:
+    """True if the folder is a corrupted set, finished or not (data sets have a manifest, too)."""
+    return (folder / MANIFEST).is_file() and "cset_id" in read_json(folder / MANIFEST)
+
+
 def open_set(folder: Path) -> CorruptedSet:
     """Open a finished set.
 
@@ -285,8 +290,8 @@ def open_set(folder: Path) -> CorruptedSet:
         Mismatch: If manifest and index do not belong together.
         NotComparable: If the set was written in a layout that this robench does not know.
     """
-    if not (folder / MANIFEST).is_file():
-        raise UsageError(f"{folder} is not a corrupted set", got=f"no {MANIFEST} in it", hint="robench corrupt --help")
+    if not is_set(folder):
+        raise UsageError(f"{folder} is not a corrupted set", expected=f"its {MANIFEST}", hint="robench corrupt --help")
     manifest = read_json(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise NotComparable(

@@ -84,7 +84,7 @@ def evaluate(options: Options) -> RunResult:
     with opened(task, options) as tools, open_run(options.out, tools.identity, fresh=options.fresh) as run:
         run.describe(**facts(task, options, tools), state="running")
         todo = [cell for cell in task.cells() if cell.key not in run.done]
-        run.event("started", cells=task.size, todo=len(todo), command=shlex.join(sys.argv))
+        run.event("started", cells=task.size, todo=len(todo), command=shlex.join(["robench", *sys.argv[1:]]))
 
         doable = (cell for cell in todo if task.able(cell))
         ready = (prepare(cell, task.pictures, task.masker, task.stored_masks, run.event) for cell in doable)
@@ -253,7 +253,7 @@ def facts(task: Task, options: Options, tools: Tools) -> dict[str, Any]:
     return {
         "dataset": {
             "name": selection.dataset,
-            "root": str(selection.root),
+            "root": str(selection.root.resolve()),
             "revision": selection.revision,
             "split": selection.split,
             "split_sha256": selection.split_sha256,

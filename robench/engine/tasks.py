@@ -10,7 +10,7 @@ from typing import Any
 from robench import registry
 from robench.contracts import Masker, Metric
 from robench.engine.cells import Cell, OnTheFly, PictureSource, is_able, needs_of, plan_cells, refuse_unable
-from robench.engine.cset import CorruptedSet, open_set, set_identity
+from robench.engine.cset import CorruptedSet, is_set, open_set, set_identity
 from robench.engine.masks import StoredMasks, load_masker, refuse_without_masks
 from robench.engine.recipes import Recipe, choose_recipe
 from robench.engine.selection import Selection, select, spread
@@ -144,6 +144,8 @@ def plan_task(options: Options) -> Task:
         return Task(selection, recipe, seed, cset_id, cset, cset, masker, stored, metrics, {})
     if options.data is None:
         raise UsageError("There is nothing to evaluate on", expected="--data FOLDER or --cset FOLDER")
+    if is_set(options.data):
+        raise UsageError(f"{options.data} is a corrupted set, not a data set", hint=f"--cset {options.data}")
     recipe = choose_recipe(options.recipe, options.corruptions, options.severities)
     needs = needs_of(recipe)
     selection = select(options.data, options.dataset, options.split, **choice)

@@ -224,9 +224,19 @@ def test_moved_data_is_found_with_data(people: Path, tmp_path: Path, plugins) ->
     assert len(cset.select(moved).samples) == 3
 
 
-def test_not_a_set(tmp_path: Path) -> None:
+@pytest.mark.parametrize("manifest", [None, {"files": {}}])
+def test_not_a_set(tmp_path: Path, manifest: dict | None) -> None:
+    if manifest is not None:
+        (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(UsageError, match="not a corrupted set"):
         open_set(tmp_path)
+
+
+def test_another_layout(people: Path, tmp_path: Path, plugins, read_manifest) -> None:
+    folder = make(people, tmp_path / "csets").folder
+    (folder / MANIFEST).write_text(json.dumps(read_manifest(folder) | {"format": 99}))
+    with pytest.raises(NotComparable, match="format 99"):
+        open_set(folder)
 
 
 def test_two_writers_do_not_meet(people: Path, tmp_path: Path, plugins) -> None:

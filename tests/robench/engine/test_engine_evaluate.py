@@ -443,6 +443,8 @@ def test_a_set_fixes_its_options(options: Options, people: Path, tmp_path: Path)
     with pytest.raises(UsageError, match="already fixes the seed"):
         plan_task(replace(base, seed=0))
     assert len(plan_task(replace(base, limit=2)).selection.samples) == 2
+    with pytest.raises(UsageError, match="is a corrupted set, not a data set"):
+        plan_task(replace(options, data=folder))
 
 
 def test_masker_that_needs_masks(options: Options, make_people) -> None:
