@@ -50,7 +50,7 @@ def write_people(root: Path, subjects: int = 3, views: tuple[float, ...] = (0.0,
     v, u = np.mgrid[:SIDE, :SIDE]
     cameras = {}
     for subject in range(subjects):
-        radii = (20.0 + 3 * subject, 60.0 + 8 * subject, 16.0)
+        radii = (20.0 + 3 * subject, 61.0 + 8 * subject, 16.0)
         for yaw in views:
             name, camera = f"s{subject}_{yaw:g}", camera_at(yaw)
             c, s = camera.view_from_world[0, 0], camera.view_from_world[0, 2]
