@@ -13,7 +13,7 @@ from baselines.pifu.config import MINI, PRESETS, PifuConfig
 from robench.errors import UsageError
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
-    "optimizer": ("adam", "rmsprop"),
+    "optimizer": ("adam", "muon", "rmsprop"),
     "schedule": ("cosine", "steps"),
     "init": ("published", "kaiming"),
     "precision": ("auto", "float32", "bfloat16"),
@@ -34,7 +34,7 @@ class TrainConfig:
         pool: Supervision points kept per subject.
         sigmas_cm: Standard deviations of the points' distance from the surface, in equal parts.
         uniform_share: Share of the pool drawn uniformly in the padded bounding box.
-        optimizer: ``adam`` or ``rmsprop``.
+        optimizer: ``adam``, ``rmsprop``, or ``muon`` (hidden weights at ten times `lr`, the rest by Adam).
         lr: Learning rate at the start (after the warm-up).
         schedule: ``cosine`` to zero, or ``steps``: times 0.1 at each milestone.
         milestones: Fractions of `steps` for ``steps``.
@@ -67,7 +67,7 @@ class TrainConfig:
     pool: int = 50_000
     sigmas_cm: tuple[float, ...] = (5.0,)
     uniform_share: float = 1 / 17
-    optimizer: Literal["adam", "rmsprop"] = "adam"
+    optimizer: Literal["adam", "muon", "rmsprop"] = "adam"
     lr: float = 1e-3
     schedule: Literal["cosine", "steps"] = "cosine"
     milestones: tuple[float, ...] = (0.6, 0.8)

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
+from baselines.muon import MuonAdam
 from baselines.pifu.train_config import TrainConfig
 from robench.errors import UsageError
 from robench.io.files import atomic_path
@@ -37,16 +38,19 @@ class Average(Generic[N]):
     def update(self, net: N, step: int) -> None:
         """Move towards the network after its `step`-th step; buffers are copied."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
-        mine, theirs = list(self.net.parameters()), list(net.parameters())
+        mine: list[torch.Tensor] = list(self.net.parameters())
+        theirs: list[torch.Tensor] = list(net.parameters())
         torch._foreach_lerp_(mine, theirs, 1.0 - decay)
         for a, b in zip(self.net.buffers(), net.buffers(), strict=True):
             a.copy_(b)
 
 
 def make_optimizer(name: str, net: nn.Module, lr: float) -> torch.optim.Optimizer:
-    """Return Adam, or RMSprop as published (no momentum, no decay)."""
+    """Return Adam, RMSprop as published (no momentum, no decay), or Muon, which needs a quarter of the pictures."""
     if name == "rmsprop":
         return torch.optim.RMSprop(net.parameters(), lr=lr, momentum=0, weight_decay=0)
+    if name == "muon":
+        return MuonAdam(net, lr)
     return torch.optim.Adam(net.parameters(), lr=lr)
 
 

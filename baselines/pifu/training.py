@@ -347,7 +347,7 @@ class _Run:
 
     def _step(self, phase: Phase[N], batch: Batch, optimizer: torch.optim.Optimizer, rate: float) -> Tensor:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
         optimizer.zero_grad(set_to_none=True)
         value = phase.loss(phase.net, batch)
         value.backward()  # type: ignore[no-untyped-call]

@@ -21,11 +21,11 @@ import typer
 from torch import Tensor
 from torch.nn import functional as F
 
+from baselines.muon import optimisers
 from baselines.u2netp.composites import Views, load_views, training_picture
 from baselines.u2netp.export import export_onnx
 from baselines.u2netp.network import U2NetP, parameter_count
 from baselines.u2netp.normalise import SIDE, normalised
-from baselines.u2netp.optimiser import optimisers
 from baselines.u2netp.schedule import PLAN, Phase, Settings, parsed_plan
 from robench.errors import RobenchError, UsageError
 from robench.io.files import atomic_path, make_folder, sha256_bytes, sha256_file, write_json_atomic, write_text_atomic

@@ -69,8 +69,45 @@ class Muon(torch.optim.Optimizer):
 
 
 def optimisers(network: nn.Module, muon_rate: float, adam_rate: float) -> tuple[Muon, torch.optim.Adam]:
-    """Give hidden convolutions to Muon; normalisation, biases and the one-channel heads to Adam."""
-    hidden = [p for p in network.parameters() if p.ndim == 4 and p.shape[0] > 1]
+    """Give weights with several outputs, also of 1x1 layers over points, to Muon; the rest to Adam."""
+    hidden = [p for p in network.parameters() if p.ndim >= 3 and p.shape[0] > 1]
     taken = {id(p) for p in hidden}
     rest = [p for p in network.parameters() if id(p) not in taken]
     return Muon(hidden, muon_rate), torch.optim.Adam(rest, lr=adam_rate)
+
+
+class MuonAdam(torch.optim.Optimizer):
+    """Both of `optimisers` as one. Each parameter group has an ``lr_scale``: its rate over Adam's.
+
+    Args:
+        network: The network to train.
+        lr: Adam's rate.
+        muon_scale: Muon's rate over Adam's.
+    """
+
+    def __init__(self, network: nn.Module, lr: float, muon_scale: float = 10.0) -> None:
+        super().__init__(network.parameters(), {"lr": lr})
+        self.parts = optimisers(network, lr * muon_scale, lr)
+        for part, scale in zip(self.parts, (muon_scale, 1.0), strict=True):
+            for group in part.param_groups:
+                group["lr_scale"] = scale
+        self._share_groups()
+
+    def _share_groups(self) -> None:
+        # The very groups of the parts: a rate set here is theirs.
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Move every weight."""
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of both."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self._share_groups()
