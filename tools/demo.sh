@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole way on a small scale: render people, corrupt them, find masks, reconstruct, measure, report. Into demo/.
-# Run again, it resumes.   SUBJECTS=6 VIEWS=0,90 SIZE=512 OUT=demo
+# Run again, it resumes.   SUBJECTS=6 VIEWS=0,30 SIZE=512 OUT=demo
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-demo}
@@ -14,7 +14,7 @@ step() { printf '\n== %s\n' "$*" >&2; }
 field() { .venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
 
 step "1/5 people: ${SUBJECTS:-6} rendered subjects with masks, depth and ground truth"
-$robench data synth "$out/people" --subjects "${SUBJECTS:-6}" --views "${VIEWS:-0,90}" --size "${SIZE:-512}" --split test -j "$jobs"
+$robench data synth "$out/people" --subjects "${SUBJECTS:-6}" --views "${VIEWS:-0,30}" --size "${SIZE:-512}" --split test -j "$jobs"
 
 step "2/5 corrupt: the twelve corruptions of the 2D-priors paper"
 cset=$($robench corrupt "$out/people" "$out/corrupted" --recipe 2d-priors -j "$jobs" --preview "$out/corruptions.png" --json | field folder)
