@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 import robench
 from robench.contracts import Sample
+from robench.engine.batches import batched
 from robench.engine.cells import Cell, OnTheFly, is_able, needs_of, plan_cells, refuse_unable
 from robench.engine.cset import (
     FORMAT,
@@ -41,6 +43,8 @@ from robench.io.images import write_png
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _AHEAD = 3
 """Tasks per process that wait in the queue: enough to keep it busy, few enough to stop soon."""
+_TASK = 4
+"""Pictures of one sample in a task."""
 _CODECS = ("numpy", "opencv-python", "pillow", "scikit-image", "scipy", "av")
 
 Condition = tuple[str, int]
@@ -227,17 +231,10 @@ def _whole_rows(folder: Path) -> dict[Key, dict[str, Any]]:
 
 
 def _tasks(cells: Sequence[Cell]) -> Iterator[tuple[Sample, list[Condition]]]:
-    """Yield each sample with its conditions: a task reads the sample's files once."""
-    sample: Sample | None = None
-    conditions: list[Condition] = []
-    for cell in cells:
-        if sample is not None and cell.sample is not sample:
-            yield sample, conditions
-            conditions = []
-        sample = cell.sample
-        conditions.append((cell.corruption, cell.severity))
-    if sample is not None:
-        yield sample, conditions
+    """Yield each sample with a few of its conditions at a time: few enough to stop soon."""
+    for _, group in itertools.groupby(cells, key=lambda cell: cell.sample.sample_id):
+        for part in batched(group, _TASK):
+            yield part[0].sample, [(cell.corruption, cell.severity) for cell in part]
 
 
 Result = tuple[list[dict[str, Any]], list[dict[str, Any]]]
@@ -294,6 +291,13 @@ def _made(
                 got="no reason given; the memory may have been too small",
                 hint="the same command with a smaller -j: it resumes",
             ) from error
+        except (KeyboardInterrupt, SystemExit):
+            # What is in the workers' hands is soon finished; it is recorded before we go.
+            running = [future for future in waiting if not future.cancel()]
+            for future in running:
+                with contextlib.suppress(Exception):
+                    yield future.result()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -14,10 +14,11 @@ from typing import Any
 import robench
 from robench import registry
 from robench.contracts import Failure, Mesh, Metric, OpenReport, Reconstruction, Reconstructor, Sample, Scene
+from robench.engine.batches import batched, prefetched
 from robench.engine.cells import Cell
 from robench.engine.examples import keep_example
 from robench.engine.masks import mask_source, source_of
-from robench.engine.pipeline import Outcome, Prepared, batched, failure_of, prefetched, prepare, reconstruct
+from robench.engine.pipeline import Outcome, Prepared, failure_of, prepare, reconstruct
 from robench.engine.progress import progress
 from robench.engine.protocol import FRAME, Identity, card_json, identity_of, metric_facts, track_of
 from robench.engine.rows import FAILED

@@ -1,17 +1,14 @@
-"""The way of a cell to the model: corrupt, mask, request; ahead of the model, in a thread; and the model, guarded."""
+"""The way of a cell to the model: corrupt, mask, request; and the model, guarded."""
 
 from __future__ import annotations
 
 import gc
-import itertools
-import queue
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +17,6 @@ from robench.engine.cells import Cell, Inputs, Picture, PictureSource
 from robench.engine.masks import StoredMasks, mask_for
 from robench.errors import FailureKind, RobenchError, SampleFailure
 
-T = TypeVar("T")
 Event = Callable[..., None]
 
 
@@ -95,54 +91,6 @@ def is_out_of_memory(error: BaseException) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
     )
-
-
-def prefetched(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
-    """Yield the items while a thread works up to `ahead` of them in advance.
-
-    An exception of the iterable is raised here, after the items before it. Closing the generator stops the thread.
-    """
-    ready: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=max(1, ahead))
-    stop = threading.Event()
-
-    def put(item: tuple[bool, Any]) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put((True, item)):
-                    return
-            put((False, None))
-        except BaseException as error:
-            put((False, error))
-
-    thread = threading.Thread(target=work, name="robench-prefetch", daemon=True)
-    thread.start()
-    try:
-        while True:
-            more, item = ready.get()
-            if not more:
-                if item is not None:
-                    raise item
-                return
-            yield item
-    finally:
-        stop.set()
-        thread.join()
-
-
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield the items in lists of `size`, the last one shorter."""
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
 
 
 def reconstruct(model: Reconstructor, batch: Sequence[Prepared], device: str, event: Event) -> list[Outcome]:

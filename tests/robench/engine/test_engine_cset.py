@@ -133,6 +133,27 @@ def test_interrupted_work_is_kept(people: Path, tmp_path: Path, plugins, monkeyp
     assert content(folder) == whole
 
 
+def test_interrupted_processes_hand_over_what_they_finished(people: Path, tmp_path: Path, monkeypatch) -> None:
+    real, calls = cset_writer.wait, 0
+
+    def interrupted(*args, **kwargs):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(cset_writer, "wait", interrupted)
+    corruptions = ("iso_noise", "color_quant")
+    with pytest.raises(KeyboardInterrupt):
+        make(people, tmp_path / "csets", corruptions, (1, 2, 3, 4, 5), jobs=2)
+    folder = next((tmp_path / "csets").iterdir())
+    stored = len(list(folder.rglob("*.png")))
+    assert 0 < stored < 33
+    again = make(people, tmp_path / "csets", corruptions, (1, 2, 3, 4, 5))
+    assert again.made == 33 - stored, "every finished picture was recorded"
+
+
 @pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "full"), (errno.EROFS, "read-only")])
 def test_full_and_read_only_disk(people: Path, tmp_path: Path, plugins, monkeypatch, number: int, says: str) -> None:
     from robench.io import files

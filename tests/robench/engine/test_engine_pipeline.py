@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from robench.contracts import Failure, Mesh, Reconstruction
+from robench.engine.batches import batched, prefetched
 from robench.engine.cells import Cell, OnTheFly
 from robench.engine.journal import Journal, read_lines
-from robench.engine.pipeline import batched, is_out_of_memory, prefetched, prepare, reconstruct
+from robench.engine.pipeline import is_out_of_memory, prepare, reconstruct
 from robench.engine.progress import progress
 from robench.engine.selection import select
 from robench.errors import EnvironmentNotReady, Mismatch, SampleFailure
