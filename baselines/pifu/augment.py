@@ -69,7 +69,7 @@ def move_points(points: NDArray[np.floating], d: Draw, size: int) -> NDArray[np.
     """Let (N, 3) normalised points follow an augmentation of a picture of that size; depth grows with the zoom."""
     sign = -d.zoom if d.flip else d.zoom
     moved = points * np.array([sign, d.zoom, d.zoom]) - np.array([d.dx, d.dy, 0.0]) * (2.0 / size)
-    return moved.astype(np.float32)
+    return np.asarray(moved, np.float32)
 
 
 def yaw_rotation(degrees: float) -> NDArray[np.float64]:

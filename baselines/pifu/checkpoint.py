@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from baselines.pifu.colour import ColourNet
 from baselines.pifu.config import OFFICIAL, PRESETS, ColourNorm, PifuConfig
-from baselines.pifu.network import ShapeNet, count_parameters
+from baselines.pifu.network import ShapeNet, blank, count_parameters
 from robench.errors import EnvironmentNotReady, UsageError
 from robench.io.files import atomic_path, sha256_file
 
@@ -197,10 +197,10 @@ def load_official(path: Path) -> Weights:
     colour_path = path / "net_C" if path.is_dir() and (path / "net_C").exists() else None
     options = folder / CONFIG_FILE
     config = PifuConfig.from_json(options.read_text("utf-8")) if options.is_file() else OFFICIAL
-    shape, keys = _load_one(ShapeNet(config), shape_path, "net_G")
+    shape, keys = _load_one(blank(ShapeNet, config), shape_path, "net_G")
     digest, colour = sha256_file(shape_path), None
     if colour_path is not None:
-        colour, more = _load_one(ColourNet(config), colour_path, "net_C")
+        colour, more = _load_one(blank(ColourNet, config), colour_path, "net_C")
         keys += more
         digest = hashlib.sha256((digest + sha256_file(colour_path)).encode()).hexdigest()
     return Weights(config, shape, colour, digest, keys)
@@ -284,12 +284,12 @@ def load_own(path: Path) -> Weights:
         if name not in parts:
             raise UsageError(f"{path} has a tensor of neither network", got=key, expected="net_G.… or net_C.…")
         parts[name][rest] = value
-    shape = ShapeNet(config)
+    shape = blank(ShapeNet, config)
     load_state(shape, parts["net_G"], f"{path} (net_G)")
     shape.eval()
     colour = None
     if parts["net_C"]:
-        colour = ColourNet(config)
+        colour = blank(ColourNet, config)
         load_state(colour, parts["net_C"], f"{path} (net_C)")
         colour.eval()
     provenance = json.loads(metadata.get("provenance", "{}"))

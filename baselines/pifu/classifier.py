@@ -55,4 +55,4 @@ class SurfaceClassifier(nn.Module):
         return torch.sigmoid(y) if self.last == "sigmoid" else torch.tanh(y)
 
     def _mean(self, x: Tensor) -> Tensor:
-        return x.unflatten(0, (-1, self.num_views)).mean(dim=1)
+        return x.reshape(-1, self.num_views, *x.shape[1:]).mean(dim=1)

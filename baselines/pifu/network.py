@@ -5,8 +5,9 @@ Source: Saito et al., PIFu, ICCV 2019, section 3.1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from baselines.pifu.classifier import SurfaceClassifier
 from baselines.pifu.config import PifuConfig
 from baselines.pifu.filters import HGFilter
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def index(features: Tensor, uv: Tensor) -> Tensor:
@@ -94,7 +97,7 @@ class ShapeNet(nn.Module):
         uv = xyz[:, :2]
         inside = (uv.abs() <= 1).all(dim=1, keepdim=True)
         # With several views a point must be in all of the pictures: each one's silhouette bounds the body.
-        inside = inside.unflatten(0, (-1, self.config.num_views)).all(dim=1)
+        inside = inside.reshape(-1, self.config.num_views, 1, inside.shape[2]).all(dim=1)
         tail = [depth_feature(xyz[:, 2:], self.config)]
         if self.config.skip_hourglass:
             tail.append(index(encoded.stem, uv))
@@ -110,7 +113,14 @@ class ShapeNet(nn.Module):
 
 def stack_loss(predictions: list[Tensor], labels: Tensor) -> Tensor:
     """Return the mean over stacks of the mean squared error of (B, 1, N) occupancies."""
-    return cast(Tensor, torch.stack([F.mse_loss(p, labels) for p in predictions]).mean())
+    return torch.stack([F.mse_loss(p, labels) for p in predictions]).mean()
+
+
+def blank(kind: Callable[[PifuConfig], N], config: PifuConfig) -> N:
+    """Return a network whose weights are not initialised, without a draw from the global generator."""
+    with torch.device("meta"):
+        net = kind(config)
+    return net.to_empty(device="cpu")
 
 
 def init_weights(net: nn.Module, generator: torch.Generator) -> None:

@@ -30,7 +30,7 @@ class Octree:
 
 def grid_points(indices: NDArray[np.integer], resolution: int) -> NDArray[np.float64]:
     """Map (N, 3) lattice indices to [-1, 1): node i is at ``-1 + 2 i / resolution``."""
-    return indices * (2.0 / resolution) - 1.0
+    return np.asarray(indices * (2.0 / resolution) - 1.0, np.float64)
 
 
 def dense_grid(field: Field, resolution: int, batch: int = 100_000) -> NDArray[np.float64]:

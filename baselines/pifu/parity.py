@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from baselines.pifu.colour import ColourNet
-from baselines.pifu.config import OFFICIAL, PifuConfig
-from baselines.pifu.network import ShapeNet, index, orthogonal, perspective, stack_loss
+from baselines.pifu.config import OFFICIAL, Norm, PifuConfig
+from baselines.pifu.network import ShapeNet, blank, index, orthogonal, perspective, stack_loss
 from baselines.pifu.parity_geometry import data_arrays, octree_arrays, recon_arrays
 from baselines.pifu.weight_rules import Rule, cylinder_labels, fill, halton, wave_image
 from robench.errors import UsageError
@@ -77,7 +77,7 @@ class Case:
 
 
 def _numpy(x: Tensor) -> NDArray[Any]:
-    return cast("NDArray[Any]", x.detach().numpy())
+    return x.detach().numpy()
 
 
 def _diagonal(case: Case, x: float = 1.0) -> NDArray[np.float64]:
@@ -85,7 +85,7 @@ def _diagonal(case: Case, x: float = 1.0) -> NDArray[np.float64]:
 
 
 def _shape_arrays(case: Case, config: PifuConfig) -> dict[str, NDArray[Any]]:
-    net = case.filled(ShapeNet(config))
+    net = case.filled(blank(ShapeNet, config))
     points = halton(4096, 0.9)
     outside = halton(512, 1.3)
     labels = case.tensor(cylinder_labels(points))
@@ -123,7 +123,7 @@ def _shape_arrays(case: Case, config: PifuConfig) -> dict[str, NDArray[Any]]:
 
 
 def _two_view_arrays(case: Case) -> dict[str, NDArray[Any]]:
-    net = case.filled(ShapeNet(replace(OFFICIAL, num_views=2)))
+    net = case.filled(blank(ShapeNet, replace(OFFICIAL, num_views=2)))
     image, mirrored = wave_image(), wave_image()[:, :, ::-1].copy()
     second = np.diag([-1.0, -1.0, -1.0, 1.0])
     images = torch.cat([case.tensor(image), case.tensor(mirrored)])
@@ -135,7 +135,7 @@ def _two_view_arrays(case: Case) -> dict[str, NDArray[Any]]:
 
 
 def _colour_arrays(case: Case, config: PifuConfig) -> dict[str, NDArray[Any]]:
-    shape, net = case.filled(ShapeNet(OFFICIAL)), case.filled(ColourNet(config))
+    shape, net = case.filled(blank(ShapeNet, OFFICIAL)), case.filled(blank(ColourNet, config))
     image, calib, points = case.tensor(wave_image()), case.tensor(_diagonal(case)), halton(4096, 0.9)
     with torch.no_grad():
         features, colours = shape.filter(image).maps[-1], net.filter(image)
@@ -151,7 +151,7 @@ def _colour_arrays(case: Case, config: PifuConfig) -> dict[str, NDArray[Any]]:
 
 
 def _tiny_arrays(case: Case, config: PifuConfig) -> dict[str, NDArray[Any]]:
-    net = case.filled(ShapeNet(config))
+    net = case.filled(blank(ShapeNet, config))
     image, points = wave_image()[:, ::8, ::8].copy(), halton(256, 0.9)
     with torch.no_grad():
         encoded = net.filter(case.tensor(image))
@@ -173,11 +173,9 @@ def _block_arrays(case: Case) -> dict[str, NDArray[Any]]:
     features = np.cos(0.3 * np.arange(9 * 50)).astype(np.float32).reshape(1, 9, 50)
     tx = torch.from_numpy(x).to(case.dtype)
     points, uv, cal = case.tensor(halton(64, 0.9)), given("index_uv"), given("cal")
+    convolutions: tuple[tuple[Norm, int], ...] = (("group", 128), ("group", 256), ("batch", 64), ("batch", 128))
     with torch.no_grad():
-        out = {
-            f"convblock_{norm}_{width}": case.filled(ConvBlock(64, width, norm))(tx)
-            for norm, width in (("group", 128), ("group", 256), ("batch", 64), ("batch", 128))
-        }
+        out = {f"convblock_{norm}_{width}": case.filled(ConvBlock(64, width, norm))(tx) for norm, width in convolutions}
         hourglass = case.filled(Hourglass(2, 128, "group"))
         out["hourglass_128_depth2_group"] = hourglass(torch.cat([tx, -tx], dim=1))
         out["mlp_out"] = case.filled(SurfaceClassifier((9, 16, 8, 4, 1)))(torch.from_numpy(features).to(case.dtype))

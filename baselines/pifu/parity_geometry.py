@@ -19,7 +19,10 @@ Float = NDArray[np.float64]
 def body_field(points: Float, offset: float = 0.0) -> Float:
     """Return the (N,) occupancy of a man of capsules at (N, 3) points, y up: a sigmoid of the distance, 0.01 wide."""
     s = 0.02 * math.sin(offset)
-    parts = [((0, -0.05, 0), (0, 0.38 + s, 0), 0.155), ((0, 0.66, 0), (0, 0.72 + s, 0.01), 0.105)]
+    parts: list[tuple[tuple[float, ...], tuple[float, ...], float]] = [
+        ((0, -0.05, 0), (0, 0.38 + s, 0), 0.155),
+        ((0, 0.66, 0), (0, 0.72 + s, 0.01), 0.105),
+    ]
     for m in (-1, 1):
         parts += [
             ((m * 0.17, 0.42, 0), (m * 0.30, 0.08, 0.02), 0.06),

@@ -73,7 +73,7 @@ class Predictor:
     def _chunks(self, points: Float) -> list[Tensor]:
         size = _CHUNK[self.device.type]
         columns = torch.from_numpy(np.ascontiguousarray(points.T)).to(self.device)
-        return list(columns.split(size, dim=1))
+        return list(torch.split(columns, size, dim=1))
 
     def _occupancy(self, encoded: Encoded, points: Float) -> Float:
         calib = self._calib()

@@ -67,11 +67,15 @@ def coarse_to_fine(field: Field, resolution: int, margin: float = _MARGIN) -> Vo
     nodes = (resolution >> halvings) + 1
     values = field(_points(np.arange(nodes**3), nodes)).astype(np.float32).reshape((nodes,) * 3)
     evaluated = nodes**3
-    for _ in range(halvings):
+    for remaining in reversed(range(halvings)):
         active = _near(values, margin)
         nodes = 2 * nodes - 1
         values, known = _upsampled(values)
-        todo = np.flatnonzero(_nodes_of(active, nodes) & ~known)
+        need = _nodes_of(active, nodes)
+        if remaining == 0:
+            # The grid counts as empty beyond its border, so matter there has surface too.
+            need |= _border_matter(values, resolution)
+        todo = np.flatnonzero(need & ~known)
         flat_values, flat_known = values.reshape(-1), known.reshape(-1)
         while len(todo):
             flat_values[todo] = field(_points(todo, nodes))
@@ -117,6 +121,17 @@ def _nodes_of(cells: NDArray[np.bool_], nodes: int) -> NDArray[np.bool_]:
             for c in range(3):
                 need[a : a + 2 * n - 1 : 2, b : b + 2 * n - 1 : 2, c : c + 2 * n - 1 : 2] |= cells
     return need
+
+
+def _border_matter(values: Float, resolution: int) -> NDArray[np.bool_]:
+    """Return which nodes of the grid's outermost layers are inside."""
+    border = np.zeros(values.shape, bool)
+    for axis in range(3):
+        for end in (0, resolution - 1):
+            layer: list[slice | int] = [slice(None)] * 3
+            layer[axis] = end
+            border[tuple(layer)] = values[tuple(layer)] > LEVEL
+    return border
 
 
 def _frontier(fresh: NDArray[np.int64], values: Float, known: NDArray[np.bool_], nodes: int) -> NDArray[np.int64]:

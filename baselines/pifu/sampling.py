@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +129,12 @@ def load_pool(
                 got=f"{len(pool.inside)} points inside and {len(pool.outside)} outside",
                 expected="some of both; is the mesh in centimetres, with faces outward?",
             )
-        arrays = {"inside": pool.inside, "outside": pool.outside, "surface": pool.surface, "normals": pool.normals}
+        arrays: dict[str, NDArray[Any]] = {
+            "inside": pool.inside,
+            "outside": pool.outside,
+            "surface": pool.surface,
+            "normals": pool.normals,
+        }
         if pool.colours is not None:
             arrays["colours"] = pool.colours
         with atomic_path(cached) as temporary:

@@ -103,10 +103,11 @@ def _radical_inverse(indices: NDArray[np.int64], base: int) -> NDArray[np.float6
 def halton(count: int, extent: float) -> NDArray[np.float32]:
     """Return (3, count) Halton points (bases 2, 3, 5; from index 1) in [-extent, extent]."""
     indices = np.arange(1, count + 1, dtype=np.int64)
-    return np.stack([extent * (2.0 * _radical_inverse(indices, b) - 1.0) for b in _HALTON_BASES]).astype(np.float32)
+    unit = np.stack([_radical_inverse(indices, base) for base in _HALTON_BASES])
+    return np.asarray(extent * (2.0 * unit - 1.0), np.float32)
 
 
 def cylinder_labels(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the (1, N) occupancy of an upright cylinder at (3, N) points: radius 0.25, half height 0.7."""
     x, y, z = points.astype(np.float64)
-    return ((x**2 + z**2 <= 0.25**2) & (np.abs(y) <= 0.7)).astype(np.float32)[None]
+    return np.asarray((x**2 + z**2 <= 0.25**2) & (np.abs(y) <= 0.7), np.float32)[None]

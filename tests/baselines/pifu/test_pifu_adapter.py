@@ -1,0 +1,190 @@
+"""The registry's models on requests."""
+
+from dataclasses import replace
+
+import numpy as np
+import pifu_scenes as scenes
+import pytest
+import torch
+
+from baselines.pifu import Pifu, PifuMini, adapter
+from baselines.pifu.checkpoint import load_weights, save_weights
+from baselines.pifu.colour import ColourNet
+from baselines.pifu.network import ShapeNet
+from baselines.pifu.parity import TINY
+from baselines.pifu.predict import Predictor, sample_image
+from robench.contracts import Camera, Failure, Reconstruction, Reconstructor, Request
+from robench.errors import EnvironmentNotReady, UsageError
+from robench.geometry import is_watertight, volume
+
+SMALL = replace(TINY, colour_width=8, colour_blocks=1, colour_mlp=(16, 3))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A network that says 'inside' where the picture is masked in and |z| < 0.3 or so: an extruded silhouette."""
+    torch.manual_seed(0)
+    shape, colour = ShapeNet(SMALL), ColourNet(SMALL)
+    path = tmp_path_factory.mktemp("w") / "small.safetensors"
+    save_weights(path, shape, colour, {})
+    return path
+
+
+def request(name="a", size=(64, 64), value=1.0):
+    h, w = size
+    camera = Camera(np.eye(4), min(h, w) / 200, ((w - 1) / 2, (h - 1) / 2), w, h)
+    image, mask = scenes.picture((30.0, 80.0, 20.0), camera)
+    return Request(name, image, (mask * value).astype(np.float32), camera)
+
+
+@pytest.fixture
+def mini(weights):
+    model = PifuMini(resolution=32)
+    model.open("cpu", weights)
+    yield model
+    model.close()
+
+
+def column(monkeypatch):
+    """Replace the network's answer by an analytic body: an upright ellipsoid, 15 cm off centre in depth."""
+
+    def occupancy(self, encoded, points):
+        x, y, z = points.T * 100.0
+        return ((x / 30) ** 2 + (y / 80) ** 2 + ((z - 15) / 20) ** 2 < 1).astype(np.float32)
+
+    monkeypatch.setattr(Predictor, "_occupancy", occupancy)
+
+
+def test_both_are_reconstructors():
+    for model in (Pifu(), PifuMini()):
+        assert isinstance(model, Reconstructor)
+        assert {"inputs_used", "frame", "unit", "resolution", "gpu_mem_mb"} <= set(model.card.extra)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (50, 90), (128, 96)])
+def test_meshes_come_back_in_centimetres_in_the_view_frame(mini, monkeypatch, size):
+    column(monkeypatch)
+    mini.resolution = 64
+    mini._predictor.resolution = 64
+    asked = request(size=size)
+    (found,) = mini.reconstruct([asked])
+    assert isinstance(found, Reconstruction)
+    v = found.mesh.vertices
+    # The network's unit is half the square's side: 100 cm only if the picture is 200 cm tall and wide.
+    half = max(size) / 2 / asked.camera.scale
+    expected = np.array([0.3, 0.8, 0.2]) * half
+    middle = np.array([0, 0, 0.15]) * half
+    np.testing.assert_allclose((v.max(axis=0) - v.min(axis=0)) / 2, expected, atol=2.1 * half / 64)
+    np.testing.assert_allclose((v.max(axis=0) + v.min(axis=0)) / 2, middle, atol=1.1 * half / 64)
+    assert is_watertight(found.mesh)
+    assert volume(found.mesh) > 0
+    assert found.mesh.colours.shape == v.shape
+    assert found.inputs_read == {"image", "mask", "camera"}
+    assert set(found.timings) == {"filter_s", "query_s", "surface_s"}
+
+
+def test_the_picture_is_the_right_way_up(mini, monkeypatch):
+    """Occupied space high in the picture is high (positive y) in the view frame, right is right."""
+
+    def occupancy(self, encoded, points):
+        return ((points - np.array([0.5, 0.4, -0.3])) ** 2).sum(axis=1).__lt__(0.04).astype(np.float32)
+
+    monkeypatch.setattr(Predictor, "_occupancy", occupancy)
+    (found,) = mini.reconstruct([request()])
+    np.testing.assert_allclose(found.mesh.vertices.mean(axis=0), [50, 40, -30], atol=4)
+
+
+def test_a_batch_never_changes_a_result(mini):
+    net = mini._predictor.weights.shape
+    with torch.no_grad():
+        net.surface_classifier.conv4.weight *= 60
+    asked = [request("a"), request("b", (50, 90)), request("blank", value=0.0), request("c", (128, 96))]
+    together = mini.reconstruct(asked)
+    assert together[2] == Failure("no_detection", "the mask has no person")
+    for one, expected in zip(asked, together, strict=True):
+        (alone,) = mini.reconstruct([one])
+        if isinstance(expected, Failure):
+            assert alone == expected
+        else:
+            np.testing.assert_array_equal(alone.mesh.vertices, expected.mesh.vertices)
+            np.testing.assert_array_equal(alone.mesh.colours, expected.mesh.colours)
+
+
+def test_an_empty_field_is_degenerate(mini, monkeypatch):
+    monkeypatch.setattr(Predictor, "_occupancy", lambda self, encoded, points: np.zeros(len(points), np.float32))
+    (found,) = mini.reconstruct([request()])
+    assert isinstance(found, Failure)
+    assert found.kind == "degenerate"
+
+
+def test_running_out_of_memory_is_one_samples_failure(mini, monkeypatch):
+    column(monkeypatch)
+    real = Predictor._filtered
+
+    def greedy(self, image):
+        monkeypatch.setattr(Predictor, "_filtered", real)
+        raise torch.OutOfMemoryError("tried to allocate 1 TiB")
+
+    monkeypatch.setattr(Predictor, "_filtered", greedy)
+    first, second = mini.reconstruct([request("a"), request("b")])
+    assert isinstance(first, Failure)
+    assert first.kind == "oom"
+    assert isinstance(second, Reconstruction)
+
+
+def test_pixels_outside_the_mask_do_not_matter(mini):
+    asked = request()
+    other = replace(asked, image=np.where(asked.mask[..., None] > 0, asked.image, 77).astype(np.uint8))
+    encode = lambda r: mini._predictor._occupancy  # noqa: E731
+    assert encode(asked) is not None
+    from baselines.pifu.inputs import network_image, prepare
+
+    a, b = (prepare(r.image, r.mask, r.camera, 64) for r in (asked, other))
+    np.testing.assert_array_equal(network_image(a.image, a.mask), network_image(b.image, b.mask))
+
+
+def test_a_small_person_is_cropped_on_request(mini, monkeypatch):
+    column(monkeypatch)
+    camera = Camera(np.eye(4), 0.3, (99.5, 70.5), 200, 160)
+    image, mask = scenes.picture((30.0, 80.0, 20.0), camera)
+    asked = Request("far", image, mask, camera)
+    assert mini.reconstruct([asked])[0].warnings == ()
+    mini.crop = "auto"
+    (found,) = mini.reconstruct([asked])
+    assert found.warnings == ("cropped around the person",)
+    # 160 cm tall in a square of 1.138 times that; the fake body is 0.8 of the half side.
+    extent = found.mesh.vertices.max(axis=0) - found.mesh.vertices.min(axis=0)
+    assert extent[1] == pytest.approx(0.8 * 1.138 * 160, rel=0.1)
+
+
+def test_vertex_colours_are_the_pictures():
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:, 4:] = (200, 100, 50)
+    image[:4, :4] = (9, 9, 9)
+    points = np.array([[0.7, 0.1, 0], [-0.7, 0.7, 0.5], [-0.7, -0.7, -0.5]], np.float32)
+    assert sample_image(image, points).tolist() == [[200, 100, 50], [9, 9, 9], [0, 0, 0]]
+
+
+def test_opening_reports_the_file(weights):
+    report = PifuMini().open("auto", weights)
+    loaded = load_weights(weights)
+    assert report.parameters == loaded.parameters
+    assert report.checkpoint_sha256 == loaded.sha256
+    assert report.loaded_keys == loaded.keys
+
+
+def test_without_weights_the_environment_is_not_ready(monkeypatch, tmp_path):
+    with pytest.raises(EnvironmentNotReady, match="ships no weights"):
+        Pifu().open("cpu")
+    monkeypatch.setattr(adapter, "MINI_WEIGHTS", tmp_path / "none.safetensors")
+    with pytest.raises(EnvironmentNotReady, match="not there"):
+        PifuMini().open("cpu")
+
+
+def test_a_model_must_be_opened_and_asked_sensibly(weights):
+    with pytest.raises(UsageError, match="not open"):
+        Pifu().reconstruct([request()])
+    with pytest.raises(UsageError, match="resolution"):
+        PifuMini(resolution=100).open("cpu", weights)
+    with pytest.raises(UsageError, match="Unknown device"):
+        PifuMini().open("tpu", weights)
