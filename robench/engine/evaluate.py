@@ -155,7 +155,7 @@ def scored_rows(item: Prepared, outcome: Outcome, task: Task, run: RunFolder, to
     shared = _shared(item.cell, task, run, tools) | _made(item, outcome)
     rows = []
     for metric in task.metrics:
-        found = score(metric, scene, failure)
+        found = score(metric, scene, failure, has_mask=sample.mask is not None)
         penalty = None
         if found.status in FAILED:
             penalty = tools.penalties.of(item.inputs, unmoved, sample.camera).get(metric.card.name)

@@ -163,13 +163,14 @@ def measured(metric: Metric, scene: Scene) -> float | Degenerate:
     return float(value) if math.isfinite(value) else Degenerate(f"the metric gave {value}")
 
 
-def score(metric: Metric, scene: Scene, failure: Failure | None) -> Score:
+def score(metric: Metric, scene: Scene, failure: Failure | None, *, has_mask: bool = False) -> Score:
     """Give one metric its value or its status; the penalty is the caller's.
 
     Args:
         metric: The metric.
         scene: What there is; ``prediction`` is None after a failure.
-        failure: Why there is no reconstruction, or None.
+        failure: Why there is no reconstruction, or None. A model cannot skip: its ``skipped`` is a failure.
+        has_mask: Whether the data set has a true mask of the sample, even if it could not be read.
 
     Returns:
         ``ok`` with a value; the failure's kind; ``skipped`` where the data has nothing to compare with; ``degenerate``
@@ -183,10 +184,11 @@ def score(metric: Metric, scene: Scene, failure: Failure | None) -> Score:
         return Score("failed", message=f"{name} raised {type(error).__name__}: {error}"[:_MESSAGE])
     if not isinstance(value, Degenerate):
         return Score("ok", value)
-    if value.kind == NO_TRUE_MASK:
+    if value.kind == NO_TRUE_MASK and not has_mask:
         return Score("skipped", message="the data set has no true mask of this sample")
     if failure is not None:
-        return Score(failure.kind, message=failure.message[:_MESSAGE])
+        kind = "failed" if failure.kind == "skipped" else failure.kind
+        return Score(kind, message=failure.message[:_MESSAGE])
     if scene.truth is None:
         return Score("skipped", message="the data set has no ground truth of this sample")
     return Score("degenerate", message=value.kind[:_MESSAGE])
