@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from robench.contracts import Card, Failure, OpenReport, Reconstruction, Request
 from robench.errors import EnvironmentNotReady, UsageError
@@ -27,6 +31,7 @@ class _Base:
     """
 
     card: Card
+    bounded = False
 
     def __init__(self, resolution: int, crop: Literal["auto", "none"]) -> None:
         self.resolution = resolution
@@ -48,7 +53,7 @@ class _Base:
         loaded.shape.to(target)
         if loaded.colour is not None:
             loaded.colour.to(target)
-        self._predictor = Predictor(loaded, target, self.resolution, self.crop)
+        self._predictor = Predictor(loaded, target, self.resolution, self.crop, self.bounded)
         return OpenReport(str(target), loaded.parameters, loaded.sha256, loaded.keys)
 
     def reconstruct(self, requests: Sequence[Request]) -> list[Reconstruction | Failure]:
@@ -94,6 +99,20 @@ class _Base:
         from baselines.pifu.parity import parity
 
         return parity(golden)
+
+
+def _shipped_facts(path: Path) -> dict[str, Any]:
+    """Return what the card says of a safetensors file, from its bytes alone (torch would take seconds to load)."""
+    if not path.is_file():
+        return {"checkpoint_sha256": "not installed"}
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    sizes = (math.prod(v["shape"]) for k, v in header.items() if k != "__metadata__")
+    return {
+        "checkpoint_sha256": hashlib.sha256(data).hexdigest(),
+        "parameters": sum(sizes),
+        "image_size": json.loads(header["__metadata__"]["config"])["image_size"],
+    }
 
 
 def _guarded(predictor: Predictor, request: Request) -> Reconstruction | Failure:
@@ -156,6 +175,7 @@ class Pifu(_Base):
 class PifuMini(_Base):
     """The small PIFu that robench trains on synthetic people and ships."""
 
+    bounded = True
     card = Card(
         name="pifu-mini",
         version="1",
@@ -166,8 +186,8 @@ class PifuMini(_Base):
             "inputs_used": sorted(("image", "mask", "camera")),
             "frame": "view",
             "unit": "cm",
-            "image_size": 256,
             "resolution": 128,
+            "bounds": "nothing is reconstructed outside the mask's box, grown by 3 % of the picture",
             "gpu_mem_mb": 500,
             "trainable": True,
             "domain": "frontal views within 30 degrees, one upright person, orthographic or distant camera",
@@ -176,6 +196,7 @@ class PifuMini(_Base):
 
     def __init__(self, resolution: int = 128, crop: Literal["auto", "none"] = "none") -> None:
         super().__init__(resolution, crop)
+        self.card = replace(self.card, extra={**self.card.extra, **_shipped_facts(MINI_WEIGHTS)})
 
     def open(self, device: str, weights: Path | None = None) -> OpenReport:
         """Load the shipped weights, or another file that was trained here.

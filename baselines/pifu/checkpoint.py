@@ -20,7 +20,7 @@ from baselines.pifu.colour import ColourNet
 from baselines.pifu.config import OFFICIAL, PRESETS, ColourNorm, PifuConfig
 from baselines.pifu.network import ShapeNet, blank, count_parameters
 from robench.errors import EnvironmentNotReady, UsageError
-from robench.io.files import atomic_path, sha256_file
+from robench.io.files import sha256_file, write_bytes_atomic
 
 N = TypeVar("N", bound=nn.Module)
 FORMAT = "robench-pifu/1"
@@ -231,7 +231,7 @@ def save_weights(
         provenance: JSON-able facts about data, training and licence.
         dtype: ``float32`` or ``float16`` for the floating-point tensors on disk.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
     for name, net in (("net_G", shape), ("net_C", colour)):
@@ -246,8 +246,7 @@ def save_weights(
         "config": shape.config.to_json(),
         "provenance": json.dumps(dict(provenance), sort_keys=True),
     }
-    with atomic_path(path) as temporary:
-        save_file(tensors, str(temporary), metadata=metadata)
+    write_bytes_atomic(path, save(tensors, metadata=metadata))
 
 
 def load_own(path: Path) -> Weights:

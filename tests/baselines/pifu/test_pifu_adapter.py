@@ -39,7 +39,8 @@ def request(name="a", size=(64, 64), value=1.0):
 
 @pytest.fixture
 def mini(weights):
-    model = PifuMini(resolution=32)
+    # The unbounded adapter: the analytic answers below do not follow the mask.
+    model = Pifu(resolution=32)
     model.open("cpu", weights)
     yield model
     model.close()
@@ -66,6 +67,7 @@ def test_meshes_come_back_in_centimetres_in_the_view_frame(mini, monkeypatch, si
     column(monkeypatch)
     mini.resolution = 64
     mini._predictor.resolution = 64
+    mini._predictor.bounded = False  # this field fills more than the mask's box
     asked = request(size=size)
     (found,) = mini.reconstruct([asked])
     assert isinstance(found, Reconstruction)
@@ -83,6 +85,19 @@ def test_meshes_come_back_in_centimetres_in_the_view_frame(mini, monkeypatch, si
     assert set(found.timings) == {"filter_s", "query_s", "surface_s"}
 
 
+def test_pifu_mini_cuts_what_the_mask_cannot_hold(weights, monkeypatch):
+    """A block far wider than the silhouette ends at the mask's box, grown by 3 % of the picture's side."""
+    monkeypatch.setattr(
+        Predictor, "_occupancy", lambda self, encoded, points: (np.abs(points) < 0.9).all(axis=1).astype(np.float32)
+    )
+    model = PifuMini(resolution=64)
+    model.open("cpu", weights)
+    (found,) = model.reconstruct([request()])
+    extent = found.mesh.vertices.max(axis=0) - found.mesh.vertices.min(axis=0)
+    np.testing.assert_allclose(extent, [2 * 30 + 0.06 * 200, 2 * 80 + 0.06 * 200, 180], atol=7)
+    assert is_watertight(found.mesh)
+
+
 def test_the_picture_is_the_right_way_up(mini, monkeypatch):
     """Occupied space high in the picture is high (positive y) in the view frame, right is right."""
 
@@ -90,6 +105,7 @@ def test_the_picture_is_the_right_way_up(mini, monkeypatch):
         return ((points - np.array([0.5, 0.4, -0.3])) ** 2).sum(axis=1).__lt__(0.04).astype(np.float32)
 
     monkeypatch.setattr(Predictor, "_occupancy", occupancy)
+    mini._predictor.bounded = False
     (found,) = mini.reconstruct([request()])
     np.testing.assert_allclose(found.mesh.vertices.mean(axis=0), [50, 40, -30], atol=4)
 
@@ -171,6 +187,17 @@ def test_opening_reports_the_file(weights):
     assert report.parameters == loaded.parameters
     assert report.checkpoint_sha256 == loaded.sha256
     assert report.loaded_keys == loaded.keys
+
+
+def test_the_card_tells_of_the_shipped_file(weights, monkeypatch, tmp_path):
+    monkeypatch.setattr(adapter, "MINI_WEIGHTS", weights)
+    facts = PifuMini().card.extra
+    loaded = load_weights(weights)
+    assert facts["checkpoint_sha256"] == loaded.sha256
+    assert facts["image_size"] == 64
+    assert facts["parameters"] == loaded.parameters
+    monkeypatch.setattr(adapter, "MINI_WEIGHTS", tmp_path / "none")
+    assert PifuMini().card.extra["checkpoint_sha256"] == "not installed"
 
 
 def test_without_weights_the_environment_is_not_ready(monkeypatch, tmp_path):
