@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.muon import optimisers, orthogonalised
 from baselines.u2netp import train as training
 from baselines.u2netp.backgrounds import background
 from baselines.u2netp.composites import Views, load_views, training_picture
 from baselines.u2netp.network import U2NetP
 from baselines.u2netp.normalise import SIDE
-from baselines.muon import optimisers, orthogonalised
 from baselines.u2netp.schedule import Phase, Settings, parsed_plan
 from baselines.u2netp.train import Training, clean_iou, supervised_loss, train
 from robench.errors import UsageError
