@@ -167,7 +167,7 @@ class Pifu(_Base):
             raise EnvironmentNotReady(
                 "The model 'pifu' ships no weights",
                 expected="the authors' net_G",
-                hint="--weights FOLDER, or --model pifu-mini",
+                hint="--checkpoint FOLDER, or --model pifu-mini",
             )
         return self._open(device, weights)
 

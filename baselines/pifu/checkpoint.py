@@ -262,7 +262,7 @@ def load_own(path: Path) -> Weights:
         raise EnvironmentNotReady(
             "The weights of pifu-mini are not there",
             got=f"no file {path}",
-            hint="robench train pifu --config baselines/pifu/configs/mini.yaml --data DIR, then --weights FILE",
+            hint="robench train pifu --config baselines/pifu/configs/mini.yaml --data DIR, then --checkpoint FILE",
         )
     try:
         with safe_open(str(path), framework="pt") as file:
