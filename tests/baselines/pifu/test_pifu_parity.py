@@ -22,11 +22,12 @@ QUICK = [
     "recon_pifu",
     "data_pifu",
 ]
-# Full-size nets: the official shape net with gradients, two of its variants and the official colour net.
+# Full-size nets: the official shape net with gradients, three of its variants and the official colour net.
 LARGE = [
     "hash_pifu_netG_avepool_group",
     "hash_pifu_netG_twoview",
     "hash_pifu_netG_skiphourglass",
+    "hash_pifu_netG_noresidual",
     "hash_pifu_netC_group",
 ]
 
