@@ -69,6 +69,20 @@ def _model() -> Any:
     return anny.Anny().float().eval()
 
 
+def _forward(shape: Mapping[str, float], turns: Any) -> Any:
+    import torch
+
+    model = _model()
+    threads = torch.get_num_threads()
+    # One thread: the order of sums, and so the bytes, must not depend on cores or on what set threads before us.
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            return model(pose_parameters=turns, phenotype_kwargs=dict(shape))
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _to_world(points: Any) -> NDArray[np.float64]:
     return np.asarray(points, np.float64) @ _WORLD_FROM_ANNY.T * 100.0
 
@@ -92,12 +106,10 @@ def _along(points: NDArray[np.float64], knots: list[NDArray[np.float64]]) -> NDA
 @functools.cache
 def template() -> Template:
     """Return the neutral body with its part labels; loads anny once (about 5 s, longer the first time on a machine)."""
-    import torch
     import trimesh
 
     model = _model()
-    with torch.no_grad():
-        out = model(phenotype_kwargs=_TEMPLATE_SHAPE)
+    out = _forward(_TEMPLATE_SHAPE, None)
     rest_all = _to_world(out["vertices"][0].numpy())
     faces_all = model.get_triangular_faces().numpy()
     names = list(model.bone_labels)
@@ -188,14 +200,7 @@ def pose_body(shape: Mapping[str, float], pose: Mapping[str, tuple[float, float,
         matrix[:3, :3] = torch.from_numpy(Rotation.from_rotvec(rotvec).as_matrix())
         turns[bone] = matrix[None]
     model = _model()
-    threads = torch.get_num_threads()
-    # One thread: the order of sums, and so the bytes, must not depend on the machine's cores.
-    torch.set_num_threads(1)
-    try:
-        with torch.no_grad():
-            out = model(pose_parameters=turns or None, phenotype_kwargs=dict(shape))
-    finally:
-        torch.set_num_threads(threads)
+    out = _forward(shape, turns or None)
     vertices = _to_world(out["vertices"][0].numpy())[template().keep]
     lift = np.array([0.0, -vertices[:, 1].min(), 0.0])
     poses = out["bone_poses"][0].numpy().astype(np.float64)
