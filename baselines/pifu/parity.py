@@ -292,6 +292,6 @@ def _compare(name: str, found: NDArray[np.float64], golden: NDArray[np.float64],
     if found.shape != golden.shape:
         return ParityLine(name, float("inf"), float("inf"), tolerance, False)
     error = float(np.abs(found - golden).max(initial=0.0))
-    # Golden values are stored in float32: below one step of the largest they tell nothing (other offsets, larger values).
+    # Golden values are stored in float32: below one step of the largest they tell nothing.
     tolerance = max(tolerance, largest * 2.0**-23) if tolerance else 0.0
     return ParityLine(name, error, error / largest, tolerance, error <= tolerance)
