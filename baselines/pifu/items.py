@@ -15,7 +15,7 @@ from baselines.pifu.inputs import network_image, prepare, to_normalised
 from baselines.pifu.sampling import Pool, choose, load_pool
 from baselines.pifu.train_config import TrainConfig
 from robench import rng as seeds
-from robench.contracts import Camera, Dataset, Sample
+from robench.contracts import Camera, Sample
 from robench.errors import UsageError
 
 Float = NDArray[np.float32]
@@ -53,24 +53,6 @@ class Batch:
     images: Float
     points: Float
     targets: Float
-
-
-def find_dataset(root: Path) -> Dataset:
-    """Return the first registered data set that accepts a folder.
-
-    Raises:
-        UsageError: If none does.
-    """
-    from robench.registry import entries, load
-
-    if not root.is_dir():
-        raise UsageError("There is no such data folder", got=str(root))
-    names = list(entries("datasets"))
-    for name in names:
-        dataset = load("datasets", name)
-        if dataset.accepts(root):
-            return dataset
-    raise UsageError(f"No data set reader knows the layout of {root}", expected="one of " + ", ".join(names))
 
 
 def load_items(

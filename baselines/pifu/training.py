@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from baselines.pifu.checkpoint import load_own, save_weights
 from baselines.pifu.colour import ColourNet
-from baselines.pifu.items import Batch, Item, colour_batch, find_dataset, load_items, shape_batch, validation_batch
+from baselines.pifu.items import Batch, Item, colour_batch, load_items, shape_batch, validation_batch
 from baselines.pifu.network import ShapeNet, init_weights, stack_loss
 from baselines.pifu.run_log import RunLog
 from baselines.pifu.train_config import TrainConfig, read_train_config
 from baselines.pifu.train_state import Average, learning_rate, load_state_file, make_optimizer, save_state_file
 from robench import rng as seeds
 from robench.contracts import Sample
+from robench.data.discover import open_dataset
 from robench.errors import EnvironmentNotReady, UsageError
 from robench.io.files import make_folder, sha256_file, write_text_atomic
 
@@ -113,7 +114,7 @@ def train(
         EnvironmentNotReady: If the device is not there.
     """
     config = read_train_config(config_path)
-    dataset = find_dataset(data)
+    dataset = open_dataset(data).dataset
     training, validation = (list(dataset.samples(data, split)) for split in ("train", "val"))
     facts = {"dataset": dataset.card.name, "dataset_revision": dataset.revision(data)}
     return fit(config, training, validation, out, facts, device=device, resume=resume, max_minutes=max_minutes)

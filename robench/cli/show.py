@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from robench.contracts import CardLike
 
 _SEVERITIES = "severities"
 
@@ -40,36 +39,15 @@ def show(
         _show_recipe(name, files[name], json_)
         return
     card = registry.load(as_kind(kind), name).card
-    facts = {"kind": kind.removesuffix("s"), "origin": registry.entries(as_kind(kind))[name].origin, **card_facts(card)}
+    from robench.engine.protocol import card_json
+
+    facts = {"kind": kind.removesuffix("s"), "origin": registry.entries(as_kind(kind))[name].origin, **card_json(card)}
     if json_:
         import json
 
         typer.echo(json.dumps(facts, indent=2))
     else:
         _print_card(facts)
-
-
-def card_facts(card: CardLike) -> dict[str, Any]:
-    """Return a card as plain JSON values."""
-    return {
-        "name": card.name,
-        "version": card.version,
-        "summary": card.summary,
-        "licence": card.licence,
-        "reference": card.reference,
-        "needs": sorted(card.needs),
-        "extra": _plain(card.extra),
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted(_plain(item) for item in value)
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _show_recipe(name: str, path: Path, as_json: bool) -> None:
