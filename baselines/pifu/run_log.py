@@ -32,7 +32,7 @@ class RunLog:
         self.console = Console(stderr=True)
         if not resume or not path.exists():
             write_text_atomic(path, "")
-        self.best: dict[str, float] = {}
+        self.kept: dict[str, float] = {}
         self._file = path.open("a", encoding="utf-8")
         self._bar: Progress | None = None
         self._losses: list[Tensor] = []
@@ -58,7 +58,7 @@ class RunLog:
             row = json.loads(line)
             if row["phase"] != phase or row["step"] <= step:
                 lines.append(line)
-                if "val_mse" in row and row["val_mse"] < self.best.get("val_mse", float("inf")):
+                if row.get("kept"):
                     self._remember(row)
         self._file.close()
         write_text_atomic(self.path, "".join(f"{line}\n" for line in lines))
@@ -101,18 +101,18 @@ class RunLog:
         else:
             self.say(f"{phase} {step}  {note}")
 
-    def validated(self, phase: str, step: int, metrics: dict[str, float]) -> None:
-        """Note a validation."""
-        row = {"phase": phase, "step": step, **{k: round(v, 6) for k, v in metrics.items()}}
+    def validated(self, phase: str, step: int, metrics: dict[str, float], kept: bool) -> None:
+        """Note a validation, and whether its weights are now the ones to export."""
+        row = {"phase": phase, "step": step, **{k: round(v, 6) for k, v in metrics.items()}, "kept": kept}
         self._write(row)
-        if metrics["val_mse"] < self.best.get("val_mse", float("inf")):
+        if kept:
             self._remember(row)
         self.say(f"{phase} {step}  " + "  ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
         # The pause is not the steps' fault.
         self._since, self._images = time.monotonic(), 0
 
     def _remember(self, row: dict[str, Any]) -> None:
-        self.best = {k: row[k] for k in row if k.startswith("val_")} | {"step": row["step"]}
+        self.kept = {k: row[k] for k in row if k.startswith("val_")} | {"step": row["step"]}
 
     def _write(self, row: dict[str, Any]) -> None:
         self._file.write(json.dumps(row) + "\n")

@@ -1,7 +1,7 @@
 """Supervision points: where on and around a body to ask for occupancy and colour.
 
-Source: PIFu, section 4.1, and its released recipe: surface points moved by a normal draw, and uniform ones in the
-padded bounding box, 16 to 1; a batch then takes half inside and half outside.
+Source: PIFu, section 4.1, and its released recipe: surface points moved by a normal draw, and uniform ones in a cube of
+256 cm, 16 to 1; a batch then takes half inside and half outside.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from robench.contracts import Mesh
 from robench.errors import UsageError
 from robench.io.files import atomic_path
 
-_PADDING_CM = 10.0
-_VERSION = 1
+# The published box is (-128, -28, -128) to (128, 228, 128) around a person who stands on the origin.
+_CUBE_CM = 256.0
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,18 @@ class Pool:
 def draw_points(
     mesh: Mesh, count: int, sigmas_cm: Sequence[float], uniform_share: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Return (count, 3) float32 points: surface ones moved by N(0, sigma) in each axis, and uniform ones in the box."""
+    """Return (count, 3) float32 points: surface ones moved by N(0, sigma) in each axis, and uniform ones.
+
+    The uniform ones fill the published cube, laid about the middle of the mesh, so that any frame of the world will do.
+    """
     from robench.geometry import sample_surface
 
     uniform = round(count * uniform_share)
     points, _ = sample_surface(mesh, count - uniform, rng)
     sigma = np.resize(np.asarray(sigmas_cm, np.float32), len(points))
     near = points + rng.standard_normal(points.shape, np.float32) * sigma[:, None]
-    low, high = mesh.vertices.min(axis=0) - _PADDING_CM, mesh.vertices.max(axis=0) + _PADDING_CM
-    box = rng.uniform(low, high, (uniform, 3)).astype(np.float32)
+    middle = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2
+    box = (middle + rng.uniform(-_CUBE_CM / 2, _CUBE_CM / 2, (uniform, 3))).astype(np.float32)
     return np.concatenate([near, box])
 
 

@@ -18,6 +18,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "init": ("published", "kaiming"),
     "precision": ("auto", "float32", "bfloat16"),
     "export_dtype": ("float32", "float16"),
+    "keep": ("last", "best"),
 }
 
 
@@ -33,7 +34,7 @@ class TrainConfig:
         points: Supervision points an image and step.
         pool: Supervision points kept per subject.
         sigmas_cm: Standard deviations of the points' distance from the surface, in equal parts.
-        uniform_share: Share of the pool drawn uniformly in the padded bounding box.
+        uniform_share: Share of the pool drawn uniformly in the published cube of 256 cm.
         optimizer: ``adam``, ``rmsprop``, or ``muon`` (hidden weights at ten times `lr`, the rest by Adam).
         lr: Learning rate at the start (after the warm-up).
         schedule: ``cosine`` to zero, or ``steps``: times 0.1 at each milestone.
@@ -45,6 +46,7 @@ class TrainConfig:
         zoom: Largest relative change of size.
         shift: Largest shift as a fraction of the side.
         ema: Decay of the averaged weights; 0 exports the plain ones.
+        keep: Which averaged weights to export: of the ``last`` step, as published, or of the ``best`` validation.
         precision: ``auto`` takes bfloat16 where the hardware multiplies it natively (CUDA, AMX).
         log_every: Steps between log lines.
         val_every: Steps between validations.
@@ -78,6 +80,7 @@ class TrainConfig:
     zoom: float = 0.1
     shift: float = 0.02
     ema: float = 0.998
+    keep: Literal["last", "best"] = "last"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     log_every: int = 25
     val_every: int = 500

@@ -51,7 +51,7 @@ class Phase(Generic[N]):
         batch: The batch of a step.
         loss: Loss of a batch.
         validate: Metrics of the averaged network, smaller ``val_mse`` better; None to skip.
-        keep: Called with the averaged network when it is the best so far, and at the end if nothing validates.
+        keep: Called with the averaged network to export, if nothing later replaces it.
     """
 
     name: Literal["shape", "colour"]
@@ -225,7 +225,7 @@ class _Run:
             "bfloat16": self.amp,
             "torch": torch.__version__,
             "minutes": round((time.monotonic() - self.started) / 60, 1),
-            "validation": self.log.best,
+            "validation": self.log.kept,
         }
 
     def _autocast(self) -> Any:
@@ -290,7 +290,7 @@ class _Run:
         return Phase("colour", net, self.config.colour_steps, self.config.colour_lr, batch, loss, None, keep)
 
     def _fit(self, phase: Phase[N], state: dict[str, Any] | None, limit: float) -> bool:
-        """Train one phase; return False if the time limit came first. The best averaged network has been kept."""
+        """Train one phase; return False if the time limit came first. The averaged network to export has been kept."""
         config, net = self.config, phase.net
         optimizer = make_optimizer(config.optimizer if phase.name == "shape" else "adam", net, phase.lr)
         average = Average(net, config.ema)
@@ -315,8 +315,9 @@ class _Run:
                 return best
             with torch.no_grad():
                 found = phase.validate(average.net)
-            self.log.validated(phase.name, step, found)
-            if found["val_mse"] < best:
+            kept = config.keep == "last" or found["val_mse"] < best
+            self.log.validated(phase.name, step, found, kept)
+            if kept:
                 phase.keep(average.net)
             return min(best, found["val_mse"])
 

@@ -93,6 +93,20 @@ def test_near_points_spread_by_sigma():
     assert (np.linalg.norm(mixed, axis=1) - 80).std() == pytest.approx(np.sqrt(13), rel=0.05)
 
 
+def test_uniform_points_fill_the_published_cube_about_the_mesh():
+    from baselines.pifu.sampling import draw_points
+    from robench.contracts import Mesh
+
+    mesh = scenes.ellipsoid((30.0, 80.0, 20.0))
+    shift = np.array([500.0, -70.0, 3.0], np.float32)
+    mesh = Mesh(mesh.vertices + shift, mesh.faces)
+    points = draw_points(mesh, 20_000, (5.0,), 1.0, np.random.default_rng(2)) - shift
+    assert np.abs(points).max() <= 128.01
+    # Uniform on [-128, 128]: deviation 256 / sqrt(12) in each axis, and no axis knows of another.
+    np.testing.assert_allclose(points.std(axis=0), 256 / np.sqrt(12), rtol=0.02)
+    np.testing.assert_allclose(np.corrcoef(points.T), np.eye(3), atol=0.03)
+
+
 def test_a_pool_is_cached_by_content(people, tmp_path):
     first = load_pool(people[0].mesh, tmp_path, 1000, (5.0,), 0.1, 0)
     (cached,) = tmp_path.glob("*.npz")
@@ -160,6 +174,24 @@ def test_a_run_writes_weights_that_load(finished):
     log = rows(finished.parent)
     assert [r["step"] for r in log if "loss" in r and r["phase"] == "shape"] == [2, 4, 6, 8, 10, 12]
     assert [r["step"] for r in log if "val_iou" in r] == [6, 12]
+
+
+@pytest.mark.parametrize(("keep", "expected"), [("last", 12), ("best", 6)])
+def test_the_exported_weights_are_the_ones_asked_for(people, tmp_path, monkeypatch, keep, expected):
+    """Validation is made to worsen, so that the best step is not the last."""
+    errors = iter((0.1, 0.2, 0.3))
+    shape_phase = training._Run._shape_phase
+
+    def worsening(self, net):
+        return replace(shape_phase(self, net), validate=lambda module: {"val_mse": next(errors), "val_iou": 0.5})
+
+    monkeypatch.setattr(training._Run, "_shape_phase", worsening)
+    path = fit(replace(TINY, keep=keep, colour_steps=0), people[:2], people[2:], tmp_path, {})
+    weights = load_weights(path)
+    assert weights.provenance["validation"]["step"] == expected
+    last = torch.load(tmp_path / "last.pt", weights_only=True)["average"]["image_filter.conv1.weight"]
+    same = torch.equal(weights.shape.state_dict()["image_filter.conv1.weight"], last)
+    assert same == (keep == "last")
 
 
 @pytest.mark.parametrize("stop", [3, 5, 14])
