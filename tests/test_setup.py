@@ -49,9 +49,7 @@ def test_without_a_python_it_says_which_it_wants(checkout: Path) -> None:
 
 def test_without_the_venv_module_it_names_the_package(checkout: Path) -> None:
     # A Python as Debian ships it: everything but venv and ensurepip.
-    python = executable(
-        checkout / "bin" / "python", f'[[ "$*" == *ensurepip* ]] && exit 1\nexec {sys.executable} "$@"'
-    )
+    python = executable(checkout / "bin" / "python", f'[[ "$*" == *ensurepip* ]] && exit 1\nexec {sys.executable} "$@"')
     done = setup(checkout, PYTHON=str(python))
     assert done.returncode == 1
     assert "apt-get install python3-venv" in done.stderr

@@ -62,8 +62,17 @@ class Skirt:
 
 
 def drape(
-    body: Body, t: Template, *, waist: float, length: float, flare: float, ease: float, folds: int, depth: float,
-    phase: float, material: int,
+    body: Body,
+    t: Template,
+    *,
+    waist: float,
+    length: float,
+    flare: float,
+    ease: float,
+    folds: int,
+    depth: float,
+    phase: float,
+    material: int,
 ) -> Skirt:
     """Hang a skirt from the waist over the posed legs.
 
@@ -97,8 +106,12 @@ def drape(
     normals = np.stack([np.cos(angles), np.sin(angles)], 1)
     reach = (wrapped[:, [0, 2]] - axis) @ normals.T
     heights = np.linspace(low, high, _ROWS)
-    support = np.stack([reach[(wrapped[:, 1] > y - 1.0)].max(0) if (wrapped[:, 1] > y - 1.0).any() else
-                        np.full(_DIRECTIONS, 8.0) for y in heights])
+    support = np.stack(
+        [
+            reach[(wrapped[:, 1] > y - 1.0)].max(0) if (wrapped[:, 1] > y - 1.0).any() else np.full(_DIRECTIONS, 8.0)
+            for y in heights
+        ]
+    )
     support += ease + flare * (high - heights)[:, None]
     # From supporting lines to the radius of the polygon that they bound.
     turn = angles[None, :] - angles[:, None]

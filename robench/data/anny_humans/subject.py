@@ -142,19 +142,39 @@ def dress(person: Person, body: Body, t: Template) -> Outfit:
     if person.bottom in ("skirt", "dress"):
         height = float(body.vertices[:, 1].max()) if person.family != "sitting" else 165.0
         skirt = shapes.drape(
-            body, t, waist=waist, length=height * u(0.2, 0.52), flare=u(0.06, 0.32), ease=1.0,
-            folds=int(rng.integers(5, 11)), depth=u(0.2, 1.6), phase=u(0, 6.3), material=0 if one_piece else 1,
+            body,
+            t,
+            waist=waist,
+            length=height * u(0.2, 0.52),
+            flare=u(0.06, 0.32),
+            ease=1.0,
+            folds=int(rng.integers(5, 11)),
+            depth=u(0.2, 1.6),
+            phase=u(0, 6.3),
+            material=0 if one_piece else 1,
         )
     if person.jacket:
         if skirt is None and rng.random() < 0.4:  # a coat: its lower part hangs free too
             skirt = shapes.drape(
-                body, t, waist=u(6.0, 12.0), length=u(20.0, 55.0), flare=u(0.02, 0.1), ease=2.4,
-                folds=int(rng.integers(3, 6)), depth=u(0.2, 0.7), phase=u(0, 6.3), material=2,
+                body,
+                t,
+                waist=u(6.0, 12.0),
+                length=u(20.0, 55.0),
+                flare=u(0.02, 0.1),
+                ease=2.4,
+                folds=int(rng.integers(3, 6)),
+                depth=u(0.2, 0.7),
+                phase=u(0, 6.3),
+                material=2,
             )
         garments.append(
             wardrobe.jacket(
-                t, hem=u(-3.0, 4.0), opening=u(2.0, 6.0) if rng.random() < 0.6 else 0.0, tight=u(1.8, 2.8),
-                flare=u(0.3, 1.6), material=2,
+                t,
+                hem=u(-3.0, 4.0),
+                opening=u(2.0, 6.0) if rng.random() < 0.6 else 0.0,
+                tight=u(1.8, 2.8),
+                flare=u(0.3, 1.6),
+                material=2,
             )
         )
     shaft = u(1.25, 1.8) if person.boots else u(1.9, 2.0)
@@ -236,8 +256,12 @@ def _colour(person: Person, layers: Layers, points: Points) -> Any:
     t, outfit = layers.t, layers.outfit
     near = layers.near(points)
     bare = paint.skin(
-        t, paint.skin_tone(person.tone), outfit.hair_colour, paint.draw_eye_colour(rng),
-        lipstick=float(rng.random() * (person.shape["gender"] > 0.5)), brows=person.shape["age"] < 0.98,
+        t,
+        paint.skin_tone(person.tone),
+        outfit.hair_colour,
+        paint.draw_eye_colour(rng),
+        lipstick=float(rng.random() * (person.shape["gender"] > 0.5)),
+        brows=person.shape["age"] < 0.98,
     )
     colours = near.blend(t.faces, bare)
     sheet = near.blend(t.faces, t.rest).astype(np.float64)

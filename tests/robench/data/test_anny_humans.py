@@ -67,8 +67,9 @@ def test_the_face_looks_along_plus_z():
 def test_a_skirt_hangs_free_of_the_legs():
     """Between the legs of a standing person, under the hem's height, there is air inside the cloth."""
     drawn = subject.draw_person("t", 5)
-    person = subject.Person(**{**drawn.__dict__, "family": "standing", "bottom": "dress", "jacket": False,
-                               "pose": {}, "hair": "short"})
+    person = subject.Person(
+        **{**drawn.__dict__, "family": "standing", "bottom": "dress", "jacket": False, "pose": {}, "hair": "short"}
+    )
     mesh = subject.build(person)
     from robench.data.anny_humans.body import pose_body, template
 
