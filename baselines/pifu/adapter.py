@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from baselines.pifu.predict import Predictor
 
 MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / "pifu-mini.safetensors"
+_OPTIONS = {"resolution": "a power of two from 16 to 1024", "crop": ["none", "auto"]}
 _REFERENCE = "Saito et al., PIFu, ICCV 2019, arXiv:1905.05172"
 
 
@@ -143,6 +144,7 @@ class Pifu(_Base):
             "unit": "cm",
             "image_size": 512,
             "resolution": 256,
+            "options": _OPTIONS,
             "parameters": {"net_G": 15_604_738, "net_C": 9_139_398},
             "gpu_mem_mb": 2000,
             "trainable": True,
@@ -187,6 +189,7 @@ class PifuMini(_Base):
             "frame": "view",
             "unit": "cm",
             "resolution": 128,
+            "options": _OPTIONS,
             "bounds": "nothing is reconstructed outside the mask's box, grown by 3 % of the picture",
             "gpu_mem_mb": 500,
             "trainable": True,

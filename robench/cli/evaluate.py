@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robench.cli import _work
-from robench.errors import ExitCode
+from robench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,13 @@ def evaluate(
     views: _work.ViewsOption = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the corruptions; 0 if left out.")] = None,
     device: Annotated[str, typer.Option("--device", help="cpu | cuda | auto")] = "auto",
-    resolution: Annotated[int | None, typer.Option("--resolution", min=8, help="Of the model's grid.")] = None,
+    model_option: Annotated[
+        list[str] | None,
+        typer.Option("--model-option", help="NAME=VALUE, as `robench show model NAME` lists them; may be repeated."),
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option("--resolution", min=8, help="Short for --model-option resolution=N: the model's grid.")
+    ] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Pictures at once; does not change a result.")
     ] = 1,
@@ -92,7 +98,7 @@ def evaluate(
         views=_work.angles(views),
         seed=seed,
         device=device,
-        resolution=resolution,
+        model_options=_model_options(model_option, resolution),
         batch_size=batch_size,
         keep=keep,
         skip_unable=skip_unable,
@@ -110,6 +116,16 @@ def evaluate(
     if result.failed > allowed(result.cells):
         typer.echo(f"{result.failed} of {result.cells} reconstructions failed, more than allowed", err=True)
         raise typer.Exit(int(ExitCode.TOO_MANY_FAILURES))
+
+
+def _model_options(texts: list[str] | None, resolution: int | None) -> dict[str, str]:
+    found = {} if resolution is None else {"resolution": str(resolution)}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError("--model-option is not understood", got=f"'{text}'", expected="NAME=VALUE, as crop=auto")
+        found[name.strip()] = value.strip()
+    return found
 
 
 def _say_plan(options: Options, json_: bool) -> None:

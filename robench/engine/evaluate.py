@@ -18,6 +18,7 @@ from robench.engine.batches import batched, prefetched
 from robench.engine.cells import Cell
 from robench.engine.examples import keep_example
 from robench.engine.masks import mask_source, source_of
+from robench.engine.model_options import configure
 from robench.engine.pipeline import Outcome, Prepared, failure_of, prepare, reconstruct
 from robench.engine.progress import progress
 from robench.engine.protocol import FRAME, Identity, card_json, identity_of, metric_facts, track_of
@@ -25,7 +26,6 @@ from robench.engine.rows import FAILED
 from robench.engine.run_folder import RunFolder, open_run
 from robench.engine.scoring import Penalties, Score, Truths, score
 from robench.engine.tasks import Options, Task, plan_task
-from robench.errors import UsageError
 from robench.io.files import sha256_bytes
 from robench.io.images import pixels_sha256
 
@@ -116,14 +116,11 @@ def opened(task: Task, options: Options) -> Iterator[Tools]:
     """Open model and masker, and close them whatever happens.
 
     Raises:
-        UsageError: If the model has no resolution to set.
+        UsageError: If the model has no such option or value.
         EnvironmentNotReady: If the device or the weights are not there.
     """
     model = registry.load("models", options.model)
-    if options.resolution is not None:
-        if not hasattr(model, "resolution"):
-            raise UsageError(f"The model '{options.model}' has no resolution to set", hint="leave out --resolution")
-        model.resolution = options.resolution
+    configure(model, options.model_options)
     penalties = Penalties(task.metrics)
     with contextlib.ExitStack() as stack:
         stack.callback(model.close)

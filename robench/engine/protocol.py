@@ -9,6 +9,7 @@ from typing import Any
 from robench.contracts import CardLike, Masker, Metric, OpenReport, Reconstructor
 from robench.data.ids import safe_id
 from robench.engine.masks import FROM_TRUTH, masker_identity, source_of
+from robench.engine.model_options import option_values
 from robench.io.files import json_text, sha256_bytes
 
 SCHEMA_VERSION = 1
@@ -67,20 +68,20 @@ def identity_of(
     penalty: Mapping[str, str],
 ) -> Identity:
     """Return the identity of a run of an open model."""
-    protocol = protocol_of(metrics, masker, getattr(model, "resolution", None), penalty)
+    protocol = protocol_of(metrics, masker, option_values(model), penalty)
     return Identity(model.card.name, model.card.version, report.checkpoint_sha256, cset_id, protocol)
 
 
 def protocol_of(
-    metrics: Sequence[Metric], masker: Masker, resolution: int | None, penalty: Mapping[str, str]
+    metrics: Sequence[Metric], masker: Masker, model_options: Mapping[str, Any], penalty: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what is measured and how: metrics, frame, masks, resolution, and what a failure is given."""
+    """Return what is measured and how: metrics, frame, masks, the model's options, and what a failure is given."""
     return {
         "schema_version": SCHEMA_VERSION,
         "frame": FRAME,
         "metrics": sorted((metric_facts(metric.card) for metric in metrics), key=lambda m: str(m["name"])),
         "masker": masker_identity(masker),
-        "resolution": resolution,
+        "model_options": dict(model_options),
         "penalty": dict(penalty),
     }
 

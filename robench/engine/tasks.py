@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Options:
         views: Only these angles, degrees.
         seed: Of the corruptions, from 0 up; None for 0, or for the seed of `cset`.
         device: ``cpu``, ``cuda`` or ``auto``.
-        resolution: Of the model's grid, None for its own.
+        model_options: Options of the model by name; see `robench.engine.model_options`.
         batch_size: Requests at once.
         keep: One of `KEEP`: whose meshes, pictures and masks stay on disk.
         skip_unable: Leave out cells whose sample lacks what the corruption needs.
@@ -69,7 +69,7 @@ class Options:
     views: Sequence[float] | None = None
     seed: int | None = None
     device: str = "auto"
-    resolution: int | None = None
+    model_options: Mapping[str, str] = field(default_factory=dict)
     batch_size: int = 1
     keep: str = "examples"
     skip_unable: bool = False

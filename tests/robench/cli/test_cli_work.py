@@ -289,6 +289,9 @@ def test_evaluate_interrupted(run, plugins, command) -> None:
         (["--masker", "u2netp-any"], "did you mean 'u2netp-anny'"),
         (["--keep-meshes", "example"], "did you mean 'examples'"),
         (["--cset", "/nowhere"], "already fixes"),
+        (["--model-option", "crop"], "NAME=VALUE"),
+        (["--model-option", "crop=auto"], "no option 'crop'"),
+        (["--resolution", "64"], "no option 'resolution'"),
     ],
 )
 def test_evaluate_usage(run, command, options: list[str], says: str, tmp_path: Path) -> None:

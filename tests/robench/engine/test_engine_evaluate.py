@@ -426,7 +426,7 @@ def test_stored_masks_are_used(options: Options, people: Path, tmp_path: Path, p
         ({"data": Path("/nowhere/at/all")}, "/nowhere/at/all"),
         ({"checkpoint": Path("none.pt")}, "no checkpoint"),
         ({"subjects": ["s9"]}, "no subject 's9'"),
-        ({"resolution": 64}, "no resolution to set"),
+        ({"model_options": {"resolution": "64"}}, "no option 'resolution'"),
         ({"split": "test"}, "test"),
     ],
 )
@@ -452,13 +452,34 @@ def test_masker_that_needs_masks(options: Options, make_people) -> None:
         evaluate(replace(options, data=make_people(mask=False, name="bare")))
 
 
-def test_resolution_is_set_and_names_the_run(options: Options, plugins) -> None:
+def test_model_options_are_set_and_name_the_run(options: Options, plugins) -> None:
     plain = evaluate(replace(options, limit=1)).folder.name
     model = plugins.add_model()
-    model.resolution = 128
-    assert evaluate(replace(options, limit=1)).folder.name != plain
-    evaluate(replace(options, limit=1, resolution=64))
-    assert model.resolution == 64
+    said = {"resolution": "a power of two", "crop": ["none", "auto"]}
+    model.card = replace(model.card, extra={**model.card.extra, "options": said})
+    model.resolution, model.crop = 128, "none"
+    names = {plain, evaluate(replace(options, limit=1)).folder.name}
+    for given in ({"resolution": "64"}, {"resolution": "64", "crop": "auto"}):
+        names.add(evaluate(replace(options, limit=1, model_options=given)).folder.name)
+    assert len(names) == 4
+    assert (model.resolution, model.crop) == (64, "auto")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"resolutoin": "64"}, "did you mean 'resolution'"),
+        ({"resolution": "many"}, "a power of two"),
+        ({"crop": "atuo"}, "did you mean 'auto'"),
+    ],
+)
+def test_wrong_model_options(options: Options, plugins, given: dict, says: str) -> None:
+    model = plugins.add_model()
+    said = {"resolution": "a power of two", "crop": ["none", "auto"]}
+    model.card = replace(model.card, extra={**model.card.extra, "options": said})
+    model.resolution, model.crop = 128, "none"
+    with pytest.raises(UsageError, match=says):
+        evaluate(replace(options, model_options=given))
 
 
 def test_two_runs_do_not_write_one_folder(options: Options, plugins) -> None:
