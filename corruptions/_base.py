@@ -44,8 +44,9 @@ class Card:
         licence: SPDX id.
         reference: Paper and section, or "ours".
         needs: Inputs beyond the image, e.g. ``{"depth"}``.
-        extra: ``severities`` ({1..5: physical parameters}), ``paper_severity`` (the level of the 2D-priors paper) and
-            ``deviations`` (every way in which this differs from the published generator).
+        extra: ``family``, ``stochastic`` (whether `sample` draws), ``severities`` ({1..5: physical parameters}),
+            ``deviations`` (every way in which this differs from the published generator), and ``paper_severity`` where
+            the 2D-priors paper has it (its level).
     """
 
     name: str

@@ -21,6 +21,8 @@ CARD = Card(
     summary="Bytes of an H.264 stream are overwritten; slices break off and are concealed by the decoder.",
     reference=f"{PAPER_3DCC}, bit error",
     extra={
+        "family": "codec",
+        "stochastic": True,
         "severities": {
             s: {"bytes_per_error": a, "least_errors": s}
             for s, a in enumerate((100_000, 50_000, 30_000, 20_000, 10_000), 1)

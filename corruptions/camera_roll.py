@@ -14,6 +14,8 @@ CARD = Card(
     summary="The picture turns anticlockwise about its centre on the same canvas; corners are black.",
     reference=f"{PAPER_2D_PRIORS}, camera roll (80 degrees); the other levels are ours",
     extra={
+        "family": "camera",
+        "stochastic": False,
         "severities": {
             1: {"degrees": 5.0},
             2: {"degrees": 10.0},

@@ -14,6 +14,8 @@ CARD = Card(
     summary="Only the top bits of every channel are kept.",
     reference=f"{PAPER_3DCC}, colour quantisation",
     extra={
+        "family": "sensor",
+        "stochastic": False,
         "severities": {1: {"bits": 5}, 2: {"bits": 4}, 3: {"bits": 3}, 4: {"bits": 2}, 5: {"bits": 1}},
         "paper_severity": 4,
         "deviations": [],

@@ -16,6 +16,8 @@ CARD = Card(
     reference=f"{PAPER_3DCC}, fog 3D; physical extinction per metre",
     needs=frozenset({"depth"}),
     extra={
+        "family": "weather",
+        "stochastic": False,
         "severities": {
             1: {"beta_per_m": 0.256},
             2: {"beta_per_m": 0.512},

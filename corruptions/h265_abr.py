@@ -14,6 +14,8 @@ CARD = Card(
     summary="The picture as the last frame of a still clip in H.265 at a fraction of its H.264 bit rate.",
     reference=f"{PAPER_3DCC}, H.265 ABR",
     extra={
+        "family": "codec",
+        "stochastic": False,
         "severities": {s: {"divisor": 2**s} for s in range(1, 6)},
         "paper_severity": 3,
         "deviations": [

@@ -14,6 +14,8 @@ CARD = Card(
     summary="The picture as the last frame of a still clip in H.265 at a constant rate factor.",
     reference=f"{PAPER_3DCC}, H.265 CRF",
     extra={
+        "family": "codec",
+        "stochastic": False,
         "severities": {1: {"crf": 24}, 2: {"crf": 26}, 3: {"crf": 32}, 4: {"crf": 39}, 5: {"crf": 41}},
         "paper_severity": 4,
         "deviations": [

@@ -14,6 +14,8 @@ CARD = Card(
     summary="Sensor noise at high gain: fixed photon noise and growing electronic noise, independent per channel.",
     reference=f"{PAPER_3DCC}, ISO noise",
     extra={
+        "family": "sensor",
+        "stochastic": True,
         "severities": {
             1: {"sigma": 0.056, "photons": 25},
             2: {"sigma": 0.084, "photons": 25},

@@ -18,6 +18,8 @@ CARD = Card(
     summary="The picture is stretched to its full range, squared, darkened, and gets photon and electronic noise.",
     reference=f"{PAPER_3DCC}, low light",
     extra={
+        "family": "sensor",
+        "stochastic": True,
         "severities": {
             s: {"gain": gain, "photons": PHOTONS, "sigma": SIGMA} for s, gain in enumerate((0.6, 0.5, 0.4, 0.3, 0.2), 1)
         },

@@ -21,6 +21,8 @@ CARD = Card(
     reference=f"{PAPER_3DCC}, near focus",
     needs=frozenset({"depth"}),
     extra={
+        "family": "focus",
+        "stochastic": False,
         "severities": {s: {"aperture_px": float(s + 2)} for s in range(1, 6)},
         "paper_severity": 1,
         "deviations": [

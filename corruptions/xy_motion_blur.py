@@ -21,6 +21,8 @@ CARD = Card(
     reference=f"{PAPER_3DCC}, XY motion blur",
     needs=frozenset({"depth"}),
     extra={
+        "family": "motion",
+        "stochastic": True,
         "severities": {s: {"share": (n - 1) / 59, "subframes": 8 + 8 * s} for s, n in enumerate(FRAMES, 1)},
         "paper_severity": 1,
         "deviations": [

@@ -21,6 +21,8 @@ CARD = Card(
     reference=f"{PAPER_3DCC}, Z motion blur",
     needs=frozenset({"depth"}),
     extra={
+        "family": "motion",
+        "stochastic": True,
         "severities": {s: {"share": (n - 1) / 59, "subframes": 16 + 4 * s} for s, n in enumerate(FRAMES, 1)},
         "paper_severity": 1,
         "deviations": [

@@ -19,6 +19,8 @@ CARD = Card(
     summary="Radial blur about the centre, as from a zooming lens; its width grows with the radius.",
     reference=f"{PAPER_2D_PRIORS}, zoom blur (b = 0.02, five passes)",
     extra={
+        "family": "motion",
+        "stochastic": False,
         "severities": {
             1: {"zoom_step": 0.01, "passes": 5},
             2: {"zoom_step": 0.02, "passes": 5},

@@ -7,9 +7,10 @@ import numpy as np
 from corruptions import NAMES, Aux, load
 
 ALL = sorted(NAMES)
-WITH_DEPTH = ["fog_3d", "near_focus", "xy_motion_blur", "z_motion_blur"]
-STOCHASTIC = ["bit_error", "iso_noise", "low_light", "xy_motion_blur", "z_motion_blur"]
-CODECS = ["bit_error", "h265_abr", "h265_crf"]
+CARDS = {name: load(name).card for name in ALL}
+WITH_DEPTH = [name for name in ALL if "depth" in CARDS[name].needs]
+STOCHASTIC = [name for name in ALL if CARDS[name].extra["stochastic"]]
+PAPER = [name for name in ALL if "paper_severity" in CARDS[name].extra]
 
 
 def texture(height, width, seed=0, smooth=2):

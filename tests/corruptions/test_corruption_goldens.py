@@ -1,7 +1,8 @@
 """Pixels that must not change unless a version goes up.
 
 The codec hashes belong to the encoders of the pinned ``av`` wheel; a new wheel may change them (the properties in the
-other files hold for any). To renew after a deliberate change: ``python tests/corruptions/test_corruption_goldens.py``.
+other files hold for any). To renew some after a deliberate change, or all:
+``python tests/corruptions/test_corruption_goldens.py [NAME...]``.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def test_pixels_are_those_of_the_version(name):
 
 if __name__ == "__main__":
     picture, behind, _ = person(96, 128, seed=11)
-    known = {"source": hashlib.sha256(picture.tobytes() + behind.tobytes()).hexdigest()}
-    FILE.write_text(json.dumps(known | {n: _measured(n) for n in ALL}, indent=1) + "\n")
+    source = hashlib.sha256(picture.tobytes() + behind.tobytes()).hexdigest()
+    kept = {n: v for n, v in json.loads(FILE.read_text()).items() if n in ALL}
+    made = {n: _measured(n) for n in sys.argv[1:] or ALL}
+    FILE.write_text(json.dumps({"source": source, **dict(sorted((kept | made).items()))}, indent=1) + "\n")
     sys.stdout.write(f"wrote {FILE}\n")

@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from corruption_pictures import ALL
+from corruption_pictures import ALL, PAPER
 
 from corruptions import load
 from corruptions.recipes import folder
@@ -29,7 +29,9 @@ def test_recipe_names_known_cells(name):
 
 def test_paper_recipe_has_the_paper_levels():
     cells = yaml.safe_load((folder() / "2d-priors.yaml").read_text())["cells"]
-    assert {c["corruption"]: c["severities"] for c in cells} == {n: [load(n).card.extra["paper_severity"]] for n in ALL}
+    assert {c["corruption"]: c["severities"] for c in cells} == {
+        n: [load(n).card.extra["paper_severity"]] for n in PAPER
+    }
     by_name = {c["corruption"]: c["severities"][0] for c in cells}
     physical = {n: load(n).card.extra["severities"][s] for n, s in by_name.items()}
     assert physical["low_light"]["gain"] == 0.3
