@@ -23,6 +23,8 @@ CARD = Card(
     extra={
         "family": "codec",
         "stochastic": True,
+        "levels": "published",
+        "formula": "one byte in a of the coded pictures overwritten at drawn positions, nested over a; then decoded",
         "severities": {
             s: {"bytes_per_error": a, "least_errors": s}
             for s, a in enumerate((100_000, 50_000, 30_000, 20_000, 10_000), 1)

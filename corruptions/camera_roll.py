@@ -16,6 +16,8 @@ CARD = Card(
     extra={
         "family": "camera",
         "stochastic": False,
+        "levels": "ours",
+        "formula": "x' = c + R(theta) (x - c)",
         "severities": {
             1: {"degrees": 5.0},
             2: {"degrees": 10.0},

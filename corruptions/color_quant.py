@@ -16,6 +16,8 @@ CARD = Card(
     extra={
         "family": "sensor",
         "stochastic": False,
+        "levels": "published",
+        "formula": "y = floor(v / 2^(8-b)) 2^(8-b)",
         "severities": {1: {"bits": 5}, 2: {"bits": 4}, 3: {"bits": 3}, 4: {"bits": 2}, 5: {"bits": 1}},
         "paper_severity": 4,
         "deviations": [],

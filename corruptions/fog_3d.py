@@ -18,6 +18,8 @@ CARD = Card(
     extra={
         "family": "weather",
         "stochastic": False,
+        "levels": "published",
+        "formula": "I' = t I + (1 - t) A, t = exp(-beta d)",
         "severities": {
             1: {"beta_per_m": 0.256},
             2: {"beta_per_m": 0.512},

@@ -16,6 +16,8 @@ CARD = Card(
     extra={
         "family": "codec",
         "stochastic": False,
+        "levels": "published",
+        "formula": "encode at source bit rate / k, decode",
         "severities": {s: {"divisor": 2**s} for s in range(1, 6)},
         "paper_severity": 3,
         "deviations": [

@@ -16,6 +16,8 @@ CARD = Card(
     extra={
         "family": "codec",
         "stochastic": False,
+        "levels": "published",
+        "formula": "encode at constant rate factor, decode",
         "severities": {1: {"crf": 24}, 2: {"crf": 26}, 3: {"crf": 32}, 4: {"crf": 39}, 5: {"crf": 41}},
         "paper_severity": 4,
         "deviations": [

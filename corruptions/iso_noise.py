@@ -16,6 +16,8 @@ CARD = Card(
     extra={
         "family": "sensor",
         "stochastic": True,
+        "levels": "published",
+        "formula": "y = clip(Pois(25 x) / 25) + N(0, sigma^2), clipped",
         "severities": {
             1: {"sigma": 0.056, "photons": 25},
             2: {"sigma": 0.084, "photons": 25},

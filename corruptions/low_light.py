@@ -20,6 +20,8 @@ CARD = Card(
     extra={
         "family": "sensor",
         "stochastic": True,
+        "levels": "published",
+        "formula": "y = clip(Pois(120 m) / 120) + N(0, 0.018^2), m = c u^2, u = x stretched to [0, 1]; clipped",
         "severities": {
             s: {"gain": gain, "photons": PHOTONS, "sigma": SIGMA} for s, gain in enumerate((0.6, 0.5, 0.4, 0.3, 0.2), 1)
         },

@@ -23,6 +23,8 @@ CARD = Card(
     extra={
         "family": "focus",
         "stochastic": False,
+        "levels": "published",
+        "formula": "sigma(d) = A (1 - d_min / d), layers at the octiles of depth mixed by place",
         "severities": {s: {"aperture_px": float(s + 2)} for s in range(1, 6)},
         "paper_severity": 1,
         "deviations": [

@@ -23,6 +23,8 @@ CARD = Card(
     extra={
         "family": "motion",
         "stochastic": True,
+        "levels": "published",
+        "formula": "mean over tau of the views x' = x - tau shift d_c / d",
         "severities": {s: {"share": (n - 1) / 59, "subframes": 8 + 8 * s} for s, n in enumerate(FRAMES, 1)},
         "paper_severity": 1,
         "deviations": [

@@ -23,6 +23,8 @@ CARD = Card(
     extra={
         "family": "motion",
         "stochastic": True,
+        "levels": "published",
+        "formula": "mean over tau of the views magnified by d / (d + d_c (r - 1)), r = 1 + tau (zoom - 1)",
         "severities": {s: {"share": (n - 1) / 59, "subframes": 16 + 4 * s} for s, n in enumerate(FRAMES, 1)},
         "paper_severity": 1,
         "deviations": [

@@ -21,6 +21,8 @@ CARD = Card(
     extra={
         "family": "motion",
         "stochastic": False,
+        "levels": "ours",
+        "formula": "I'(x) = sum_k C(5,k)/32 I(c + (x - c) (1 + b)^k (1 - b)^(5 - k))",
         "severities": {
             1: {"zoom_step": 0.01, "passes": 5},
             2: {"zoom_step": 0.02, "passes": 5},
