@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from corruptions._scene import CameraLike, SceneLike
 
 Image = NDArray[np.uint8]
 Depth = NDArray[np.float32]
@@ -65,10 +68,14 @@ class Aux:
     Attributes:
         depth: (H, W) float32 metres along the viewing axis, ``+inf`` where nothing is hit; or None.
         mask: (H, W) mask of the person; or None.
+        scene: The mesh behind the picture; or None.
+        camera: The camera that took the picture, where it is known; or None.
     """
 
     depth: Depth | None = None
     mask: NDArray[Any] | None = None
+    scene: SceneLike | None = None
+    camera: CameraLike | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +86,19 @@ class Corrupted:
         image: (H, W, 3) uint8 sRGB.
         affine: (2, 3) map from old to new pixel coordinates if the corruption moved pixels, else None.
         notes: JSON-able facts found on the way (bytes of a stream, share of invalid depth, ...).
+        view_change: (4, 4) rigid map from the old view frame to the new one (centimetres) if the camera itself moved,
+            else None. `affine` is applied after it.
+        mask: (H, W) float32 in [0, 1], the person's true mask in the new picture, where it is not the old one moved by
+            `affine` (re-rendered, hidden in part); else None.
+        depth: (H, W) float32 metres of the new picture, where it is not the old one moved by `affine`; else None.
     """
 
     image: Image
     affine: Affine | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    view_change: NDArray[np.float64] | None = None
+    mask: NDArray[np.float32] | None = None
+    depth: Depth | None = None
 
 
 def level(card: Card, severity: int) -> Params:

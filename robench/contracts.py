@@ -91,17 +91,27 @@ class Camera:
         k = self.scale if self.kind == "orthographic" else self.scale / depth
         return np.stack([k * view[:, 0] + self.centre[0], -k * view[:, 1] + self.centre[1], depth / 100.0], axis=1)
 
-    def followed(self, affine: Affine | None) -> Camera:
-        """Return the camera that took the picture after its pixels were moved by a 2x3 similarity.
+    def followed(self, affine: Affine | None, view_change: NDArray[np.float64] | None = None) -> Camera:
+        """Return the camera that took the picture after it moved, or after its pixels were moved by a 2x3 similarity.
 
         The rotation goes into the view frame (so ground truth follows), scale and shift into the intrinsics.
 
         Args:
-            affine: (2, 3) map from old to new pixel coordinates (rotation, uniform scale, shift), or None.
+            affine: (2, 3) map from old to new pixel coordinates (rotation, uniform scale, shift), or None. Applied
+                after `view_change`.
+            view_change: (4, 4) rigid map from the old view frame to the new one, centimetres, or None.
 
         Raises:
-            ValueError: If the map is not a similarity (shear or mirror cannot be a camera motion).
+            ValueError: If the map of pixels is not a similarity (shear or mirror cannot be a camera motion), or that of
+                the view frame is not rigid.
         """
+        if view_change is not None:
+            change = np.asarray(view_change, np.float64)
+            turn = change[:3, :3]
+            rigid = change.shape == (4, 4) and np.allclose(turn @ turn.T, np.eye(3), atol=1e-6)
+            if not (rigid and np.linalg.det(turn) > 0 and np.allclose(change[3], (0, 0, 0, 1))):
+                raise ValueError(f"a camera moves by a rigid (4, 4) map, got {change.tolist()}")
+            return replace(self, view_from_world=change @ self.view_from_world).followed(affine)
         if affine is None:
             return self
         a = np.asarray(affine, np.float64)
@@ -205,7 +215,12 @@ class CardLike(Protocol):
 
 
 class CorruptedLike(Protocol):
-    """What a corruption returns."""
+    """What a corruption returns.
+
+    It may have three attributes more, each taken to be None where it is missing: ``view_change``, a (4, 4) rigid map
+    from the old view frame to the new one, applied before ``affine``; ``mask`` and ``depth``, (H, W) of the person in
+    the new picture where they are not the old ones moved by ``affine`` (re-rendered, hidden in part).
+    """
 
     @property
     def image(self) -> Image: ...
@@ -230,7 +245,10 @@ class Corruption(Protocol):
         ...
 
     def apply(self, image: Image, params: Params, aux: Any) -> CorruptedLike:
-        """Corrupt an image; `aux` has ``depth`` (H, W) metres or None, and ``mask`` (H, W) or None."""
+        """Corrupt an image; `aux` may have ``depth`` (H, W) metres, ``mask`` (H, W), ``scene`` and ``camera``, or None.
+
+        ``scene`` is the mesh behind the picture (see `robench.rendering.scene.MeshScene`).
+        """
         ...
 
 

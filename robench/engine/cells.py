@@ -9,10 +9,11 @@ import functools
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robench import registry
 from robench.contracts import Affine, Camera, Corruption, Depth, Image, Mask, Params, Sample
@@ -56,8 +57,8 @@ def is_able(cell: Cell, needs: Mapping[str, frozenset[str]]) -> bool:
 
 
 def needs_of(recipe: Recipe) -> dict[str, frozenset[str]]:
-    """Return what each corruption of a recipe needs beside the picture."""
-    return {c.corruption: registry.load("corruptions", c.corruption).card.needs for c in recipe.cells}
+    """Return what each condition of a recipe needs beside the picture."""
+    return {cell.corruption: cell.needs() for cell in recipe.cells}
 
 
 def refuse_unable(samples: Sequence[Sample], recipe: Recipe) -> None:
@@ -144,6 +145,28 @@ class Inputs:
 
 
 @dataclass(frozen=True, eq=False)
+class Change:
+    """What a corruption made of a picture.
+
+    Attributes:
+        image: (H, W, 3) uint8 sRGB.
+        affine: (2, 3) map from old to new pixels, or None where nothing moved.
+        notes: What the corruption says it did.
+        view_change: (4, 4) rigid map from the old view frame to the new one, before `affine`; or None.
+        mask: (H, W) float32 in steps of 1/255, the true mask of the new picture where it is not the old one moved by
+            `affine`; or None.
+        depth: (H, W) float32 metres of the new picture, likewise; or None.
+    """
+
+    image: Image
+    affine: Affine | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    view_change: NDArray[np.float64] | None = None
+    mask: Mask | None = None
+    depth: Depth | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A picture as corrupted, and everything that moved with it.
 
@@ -155,6 +178,9 @@ class Picture:
         camera: The camera that would have taken this picture.
         true_mask: (H, W) float32 true mask of this picture, or None.
         corruption_version: Version of the corruption, "" for the clean picture.
+        view_change: (4, 4) rigid map of the view frame, before `affine`; or None where the camera stood still.
+        drawn_mask: True if `true_mask` was drawn by the corruption, and so cannot be had by moving the clean one.
+        depth: (H, W) float32 metres where the corruption drew it anew; None where it is the clean one moved by `affine`.
     """
 
     image: Image
@@ -164,6 +190,9 @@ class Picture:
     camera: Camera
     true_mask: Mask | None
     corruption_version: str
+    view_change: NDArray[np.float64] | None = None
+    drawn_mask: bool = False
+    depth: Depth | None = None
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -218,23 +247,20 @@ def corrupt(inputs: Inputs, corruption: Corruption | None, severity: int, seed: 
     if corruption is None:
         return Picture(inputs.image, {}, None, {}, inputs.camera, inputs.mask, "")
     params = draw_params(corruption, inputs.sample.sample_id, severity, inputs.shape, seed)
-    image, affine, notes = apply(inputs.image, corruption, params, inputs)
-    return moved(inputs, image, affine, params, notes, corruption.card.version)
+    return moved(inputs, apply(inputs.image, corruption, params, inputs), params, corruption.card.version)
 
 
-def apply(
-    image: Image, corruption: Corruption, params: Params, aux: Any
-) -> tuple[Image, Affine | None, Mapping[str, Any]]:
+def apply(image: Image, corruption: Corruption, params: Params, aux: Any) -> Change:
     """Apply a corruption with given parameters and check that it kept its contract.
 
     Args:
         image: (H, W, 3) uint8 sRGB; not changed.
         corruption: Loaded corruption.
         params: As `draw_params` or an index row gives them.
-        aux: Has ``depth`` and ``mask``.
+        aux: Has ``depth``, ``mask``, ``scene`` and ``camera``.
 
     Returns:
-        Image of the same shape, affine or None, notes.
+        Image of the same shape, and what moved with it.
 
     Raises:
         SampleFailure: If a file cannot be read, the corruption fails, or what it returns is no picture of this size.
@@ -249,28 +275,50 @@ def apply(
     changed = np.ascontiguousarray(result.image)
     if changed.shape != image.shape or changed.dtype != np.uint8:
         raise SampleFailure("failed", f"{name} returned {changed.shape} {changed.dtype} for {image.shape} uint8")
-    affine = None if result.affine is None else np.asarray(result.affine, np.float64)
-    return changed, affine, result.notes
+    maps = {key: getattr(result, key, None) for key in ("mask", "depth")}
+    for key, values in maps.items():
+        if values is not None and np.shape(values) != image.shape[:2]:
+            raise SampleFailure("failed", f"{name} returned a {key} of shape {np.shape(values)} for {image.shape}")
+    transforms = [getattr(result, key, None) for key in ("affine", "view_change")]
+    affine, view_change = (None if t is None else np.asarray(t, np.float64) for t in transforms)
+    from robench.masking.carry import quantised
+
+    # In the steps in which a set stores it, so that a picture read back has the very same mask.
+    mask = None if maps["mask"] is None else quantised(np.clip(maps["mask"], 0.0, 1.0))
+    depth = None if maps["depth"] is None else np.asarray(maps["depth"], np.float32)
+    return Change(changed, affine, result.notes, view_change, mask, depth)
 
 
-def moved(
-    inputs: Inputs, image: Image, affine: Affine | None, params: Params, notes: Mapping[str, Any], version: str
-) -> Picture:
+def moved(inputs: Inputs, change: Change, params: Params, version: str) -> Picture:
     """Let camera and true mask follow the pixels.
 
     Raises:
         SampleFailure: If the pixels moved in a way that no camera can.
     """
     try:
-        camera = inputs.camera.followed(affine)
+        camera = inputs.camera.followed(change.affine, change.view_change)
     except ValueError as error:
         raise SampleFailure("failed", str(error)) from error
     mask = inputs.mask
-    if mask is not None and affine is not None:
+    drawn = mask is not None and change.mask is not None
+    if drawn:
+        mask = change.mask
+    elif mask is not None and change.affine is not None:
         from robench.masking.carry import carried_mask
 
-        mask = carried_mask(mask, affine, inputs.shape, soft=True)
-    return Picture(image, params, affine, notes, camera, mask, version)
+        mask = carried_mask(mask, change.affine, inputs.shape, soft=True)
+    return Picture(
+        change.image,
+        params,
+        change.affine,
+        change.notes,
+        camera,
+        mask,
+        version,
+        change.view_change,
+        drawn,
+        change.depth,
+    )
 
 
 class OnTheFly:

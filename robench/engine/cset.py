@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 
 from robench import registry
-from robench.contracts import Depth, Image, Mask, Sample
+from robench.contracts import Camera, Depth, Image, Mask, Sample
 from robench.data.ids import safe_id
-from robench.engine.cells import Cell, Inputs, OnTheFly, Picture, apply, moved
+from robench.engine.cells import Cell, Change, Inputs, OnTheFly, Picture, apply, moved
 from robench.engine.recipes import CLEAN, Recipe, RecipeCell
 from robench.engine.selection import Selection, select
 from robench.errors import Mismatch, NotComparable, SampleFailure, UsageError
 from robench.io.files import atomic_path, json_text, read_json, safe_join, sha256_bytes
-from robench.io.images import read_image
+from robench.io.images import pixels_sha256, read_image, read_mask
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder's layout; goes up when a reader must know."""
 MANIFEST, INDEX, JOURNAL = "manifest.json", "index.parquet", "index.wip.jsonl"
 COLUMNS = {
@@ -41,6 +41,8 @@ COLUMNS = {
     "path": "string",
     "params": "string",
     "affine": "string",
+    "view_change": "string",
+    "true_mask": "string",
     "notes": "string",
     "width": "int64",
     "height": "int64",
@@ -48,7 +50,8 @@ COLUMNS = {
     "pixels_sha256": "string",
     "file_sha256": "string",
 }
-"""Columns of the index. ``params``, ``affine``, ``notes`` are JSON; ``pixels_sha256`` outlives any PNG encoder."""
+"""Columns of the index. ``params``, ``affine``, ``view_change``, ``notes`` are JSON; ``true_mask`` is the hash of the
+true mask's pixels where the corruption drew one, else null; ``pixels_sha256`` outlives any PNG encoder."""
 
 Key = tuple[str, str, int]
 """(sample_id, corruption, severity)"""
@@ -83,9 +86,15 @@ def image_path(cell: Cell) -> str:
     return f"images/{safe_id(cell.corruption)}/{cell.severity}/{safe_id(cell.sample.sample_id)}.png"
 
 
+def true_mask_path(picture: str) -> str:
+    """Return where the true mask lies that a corruption drew with a picture (both relative POSIX paths)."""
+    return f"masks/true/{picture.removeprefix('images/')}"
+
+
 def index_row(cell: Cell, picture: Picture, source_sha256: str, file_sha256: str) -> dict[str, Any]:
     """Return the index row of a picture; see `COLUMNS`."""
     height, width = picture.image.shape[:2]
+    drawn = picture.true_mask if picture.drawn_mask else None
     return {
         "sample_id": cell.sample.sample_id,
         "subject_id": cell.sample.subject_id,
@@ -96,6 +105,8 @@ def index_row(cell: Cell, picture: Picture, source_sha256: str, file_sha256: str
         "path": image_path(cell),
         "params": json.dumps(picture.params, sort_keys=True, allow_nan=False),
         "affine": None if picture.affine is None else json.dumps(picture.affine.tolist()),
+        "view_change": None if picture.view_change is None else json.dumps(picture.view_change.tolist()),
+        "true_mask": None if drawn is None else pixels_sha256(drawn),
         "notes": json.dumps(picture.notes, sort_keys=True, default=_plain),
         "width": width,
         "height": height,
@@ -141,7 +152,14 @@ def read_index(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def replay(row: Mapping[str, Any], image: Image, depth: Depth | None = None, mask: Mask | None = None) -> Image:
+def replay(
+    row: Mapping[str, Any],
+    image: Image,
+    depth: Depth | None = None,
+    mask: Mask | None = None,
+    scene: Any = None,
+    camera: Camera | None = None,
+) -> Image:
     """Make the picture of an index row again from its clean picture and the parameters drawn.
 
     Args:
@@ -149,6 +167,8 @@ def replay(row: Mapping[str, Any], image: Image, depth: Depth | None = None, mas
         image: (H, W, 3) uint8 clean picture.
         depth: (H, W) float32 metres, for corruptions that need it.
         mask: (H, W) float32 true mask, for corruptions that look at it.
+        scene: The mesh behind the picture (`Inputs.scene`), for corruptions that look at it.
+        camera: The camera that took the clean picture, for corruptions that look at it.
 
     Returns:
         (H, W, 3) uint8; its `robench.io.images.pixels_sha256` is the row's.
@@ -166,7 +186,8 @@ def replay(row: Mapping[str, Any], image: Image, depth: Depth | None = None, mas
             got=corruption.card.version,
             expected=row["corruption_version"],
         )
-    return apply(image, corruption, json.loads(row["params"]), SimpleNamespace(depth=depth, mask=mask))[0]
+    aux = SimpleNamespace(depth=depth, mask=mask, scene=scene, camera=camera)
+    return apply(image, corruption, json.loads(row["params"]), aux).image
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,14 +285,28 @@ class CorruptedSet:
             image = read_image(path)
         except SampleFailure as error:
             raise Mismatch(f"A picture of {self.folder} is damaged", got=str(error), hint=_REPAIR) from error
-        affine = None if row["affine"] is None else np.asarray(json.loads(row["affine"]), np.float64)
-        version = row["corruption_version"]
-        picture = moved(
-            self.inputs(cell.sample), image, affine, json.loads(row["params"]), json.loads(row["notes"]), version
+        affine, view_change = (
+            None if row[key] is None else np.asarray(json.loads(row[key]), np.float64)
+            for key in ("affine", "view_change")
         )
+        change = Change(image, affine, json.loads(row["notes"]), view_change, self._true_mask(row))
+        picture = moved(self.inputs(cell.sample), change, json.loads(row["params"]), row["corruption_version"])
         if picture.sha256 != row["pixels_sha256"]:
             raise Mismatch(f"{path} is not the picture that the index describes", got="other pixels", hint=_REPAIR)
         return picture
+
+    def _true_mask(self, row: Mapping[str, Any]) -> Mask | None:
+        """Return the true mask that the corruption drew, or None where the clean one moved is it."""
+        if row["true_mask"] is None:
+            return None
+        path = safe_join(self.folder, true_mask_path(row["path"]))
+        try:
+            mask = read_mask(path, (row["height"], row["width"]))
+        except SampleFailure as error:
+            raise Mismatch(f"A true mask of {self.folder} is damaged", got=str(error), hint=_REPAIR) from error
+        if pixels_sha256(mask) != row["true_mask"]:
+            raise Mismatch(f"{path} is not the mask that the index describes", got="other pixels", hint=_REPAIR)
+        return mask
 
 
 _REPAIR = "run the robench corrupt command of the set again: it makes anew what is damaged"

@@ -30,6 +30,7 @@ from robench.engine.cset import (
     read_index,
     set_identity,
     set_name,
+    true_mask_path,
     write_index,
 )
 from robench.engine.journal import Journal, only_writer, read_lines
@@ -38,7 +39,7 @@ from robench.engine.recipes import Recipe
 from robench.engine.selection import Selection
 from robench.errors import EnvironmentNotReady, Mismatch, SampleFailure
 from robench.io.files import make_folder, safe_join, sha256_file, write_json_atomic
-from robench.io.images import write_png
+from robench.io.images import pixels_sha256, read_mask, write_mask, write_png
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _AHEAD = 3
@@ -225,9 +226,19 @@ def _whole_rows(folder: Path) -> dict[Key, dict[str, Any]]:
     whole = {}
     for row in rows:
         path = safe_join(folder, row["path"])
-        if path.is_file() and sha256_file(path) == row["file_sha256"]:
+        if path.is_file() and sha256_file(path) == row["file_sha256"] and _mask_is_whole(folder, row):
             whole[_key(row)] = row
     return whole
+
+
+def _mask_is_whole(folder: Path, row: Mapping[str, Any]) -> bool:
+    if row.get("true_mask") is None:
+        return True
+    path = safe_join(folder, true_mask_path(row["path"]))
+    try:
+        return bool(pixels_sha256(read_mask(path, (row["height"], row["width"]))) == row["true_mask"])
+    except SampleFailure:
+        return False
 
 
 def _tasks(cells: Sequence[Cell]) -> Iterator[tuple[Sample, list[Condition]]]:
@@ -257,6 +268,8 @@ def make_sample(source: OnTheFly, folder: Path, sample: Sample, conditions: Sequ
             failures.append(key | {"message": error.message})
             continue
         file_sha256 = write_png(folder / image_path(cell), picture.image)
+        if picture.drawn_mask and picture.true_mask is not None:
+            write_mask(folder / true_mask_path(image_path(cell)), picture.true_mask)
         rows.append(index_row(cell, picture, source_sha256, file_sha256))
     return rows, failures
 

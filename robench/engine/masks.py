@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robench import registry
 from robench.contracts import Mask, Masker, Sample
@@ -23,6 +22,7 @@ from robench.engine.progress import progress
 from robench.errors import Mismatch, SampleFailure, UsageError
 from robench.io.files import json_text, read_json, safe_join, sha256_bytes, write_json_atomic
 from robench.io.images import read_image, read_mask, write_mask
+from robench.masking.carry import quantised
 
 FROM_TRUTH = ("given", "corrupted")
 """Sources that move the data set's own mask instead of looking at the picture."""
@@ -68,12 +68,6 @@ def refuse_without_masks(masker: Masker, samples: Sequence[Sample]) -> None:
         )
 
 
-def quantised(mask: NDArray[Any]) -> Mask:
-    """Return a mask in steps of 1/255."""
-    levels: Mask = np.rint(np.asarray(mask, np.float64) * 255).astype(np.float32) / np.float32(255)
-    return levels
-
-
 def mask_for(masker: Masker, picture: Picture, inputs: Inputs) -> Mask:
     """Return the mask that a reconstructor is given for a picture.
 
@@ -93,6 +87,8 @@ def mask_for(masker: Masker, picture: Picture, inputs: Inputs) -> Mask:
         if inputs.mask is None:
             raise SampleFailure("failed", f"'{inputs.sample.sample_id}' has no mask to carry")
         carry = masker.carry  # type: ignore[attr-defined]  # what these two sources have instead of looking
+        if picture.drawn_mask:
+            return quantised(carry(picture.true_mask, None, shape))
         return quantised(carry(inputs.mask, picture.affine, shape))
     mask = np.asarray(masker.mask(picture.image))
     if mask.shape != shape or not np.isfinite(mask).all() or mask.min() < 0 or mask.max() > 1:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robench.contracts import Affine, Mask
 
@@ -43,6 +45,12 @@ def carried_mask(mask: Mask, affine: Affine | None, shape: tuple[int, int], *, s
         moved = _warped(mask, np.asarray(affine, np.float64), shape)
     moved = np.clip(moved, 0.0, 1.0)
     return moved if soft else (moved >= 0.5).astype(np.float32)
+
+
+def quantised(mask: NDArray[Any]) -> Mask:
+    """Return a mask in steps of 1/255, as a stored one has them."""
+    levels: Mask = np.rint(np.asarray(mask, np.float64) * 255).astype(np.float32) / np.float32(255)
+    return levels
 
 
 def _warped(mask: Mask, affine: Affine, shape: tuple[int, int]) -> Mask:
