@@ -2,83 +2,44 @@
 
 A recipe file::
 
-    name: fog-and-roll
+    name: foggy-morning
     version: "1"
     description: What a foggy morning and a tilted tripod do.
     reference: ours
     cells:
       - {corruption: fog_3d, severities: [1, 2, 3, 4, 5]}
       - {corruption: camera_roll, severities: [3]}
+      - {name: foggy-call, chain: [fog_3d:2, iso_noise:3, h265_crf:4]}
+      - {name: dusk, chain: [low_light, iso_noise, h265_crf:3], severities: [1, 2, 3, 4, 5]}
+      - {name: mixed, mixture: {from: [fog_3d, low_light, iso_noise], parts: [1, 3]}, severities: [2, 4]}
 
-The clean picture (severity 0) belongs to every recipe and is never listed.
+The clean picture (severity 0) belongs to every recipe and is never listed. What chains and mixtures are, and what
+their severity is, stands in `robench.engine.conditions`. A mixture may have ``order: listed`` (the order of ``from``;
+``drawn`` if left out) and ``count: N`` (N independent draws, called ``mixed-1`` to ``mixed-N``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
 from robench import registry
+from robench.engine.conditions import CLEAN, SEVERITIES, Chain, Recipe, RecipeCell, read_part
+from robench.engine.recipe_file import read_recipe
 from robench.errors import UsageError
-from robench.io.files import json_text, sha256_bytes
 
-if TYPE_CHECKING:
-    import yaml
-
-CLEAN = "clean"
-"""The name that severity 0 goes by."""
-SEVERITIES = (1, 2, 3, 4, 5)
-_KEYS = {"name": True, "version": True, "description": False, "reference": False, "cells": True}
-_CELL_KEYS = {"corruption": True, "severities": True}
-
-
-@dataclass(frozen=True)
-class RecipeCell:
-    """One corruption of a recipe and its severities, ascending."""
-
-    corruption: str
-    severities: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A named list of corruptions; every corruption occurs once.
-
-    Attributes:
-        name: Goes into folder names.
-        version: The author's version of the recipe.
-        cells: In the author's order.
-        description: One line or more.
-        reference: Paper and section, or "ours".
-    """
-
-    name: str
-    version: str
-    cells: tuple[RecipeCell, ...]
-    description: str = ""
-    reference: str = "ours"
-
-    def conditions(self) -> list[tuple[str, int]]:
-        """Return every (corruption, severity), clean first."""
-        return [(CLEAN, 0), *((c.corruption, s) for c in self.cells for s in c.severities)]
-
-    def identity(self) -> list[list[Any]]:
-        """Return what results depend on: ``[corruption, version, severities]`` a corruption, sorted.
-
-        Raises:
-            UsageError: If a corruption is not registered.
-            EnvironmentNotReady: If a corruption is broken.
-        """
-        return sorted(
-            [c.corruption, registry.load("corruptions", c.corruption).card.version, list(c.severities)]
-            for c in self.cells
-        )
-
-    def sha256(self) -> str:
-        """Return the hash of `identity`: the name and the prose of a recipe may change, its results may not."""
-        return sha256_bytes(json_text(self.identity()).encode())
+__all__ = [
+    "CLEAN",
+    "SEVERITIES",
+    "Recipe",
+    "RecipeCell",
+    "choose_recipe",
+    "custom_recipe",
+    "load_recipe",
+    "parse_severities",
+    "read_recipe",
+]
 
 
 def parse_severities(text: str) -> tuple[int, ...]:
@@ -111,28 +72,44 @@ def _bad_severities(text: str) -> NoReturn:
 
 
 def custom_recipe(corruptions: Sequence[str] | None, severities: Sequence[int] = SEVERITIES) -> Recipe:
-    """Put a recipe together from names.
+    """Put a recipe together from names and chains.
 
     Args:
-        corruptions: Registered names, each at all `severities`; None for every registered corruption.
+        corruptions: Registered names, each at all `severities`, or with a level (``fog_3d:2``); chains such as
+            ``fog_3d:2 + iso_noise:3``, whose parts without a level take `severities`. None for every registered
+            corruption.
         severities: In 1..5.
 
     Returns:
-        A recipe called ``all``, or by the single corruption's name, or ``custom``.
+        A recipe called ``all``, or by its single condition's name, or ``custom``.
 
     Raises:
-        UsageError: If a name is not registered, or there is none at all.
+        UsageError: If a name is not registered, a level is not defined, or there is none at all.
     """
     known = registry.entries("corruptions")
-    names = list(known) if corruptions is None else list(dict.fromkeys(corruptions))
-    for name in names:
-        if name not in known:
-            raise registry.unknown_name("corruptions", name, known)
-    if not names:
+    levels = tuple(sorted(set(severities)))
+    cells: dict[str, RecipeCell] = {}
+    for text in known if corruptions is None else corruptions:
+        cell = _cell(text, levels)
+        before = cells.get(cell.corruption)
+        merged = cell.severities if before is None else tuple(sorted({*before.severities, *cell.severities}))
+        cells[cell.corruption] = RecipeCell(cell.corruption, merged, cell.made_of)
+    if not cells:
         expected = "one of " + ", ".join(known)
         raise UsageError("No corruption is named", expected=expected, hint="robench list corruptions")
-    title = "all" if corruptions is None else names[0].replace("/", "_") if len(names) == 1 else "custom"
-    return Recipe(title, "1", tuple(RecipeCell(n, tuple(sorted(set(severities)))) for n in names), reference="ours")
+    title = "all" if corruptions is None else next(iter(cells)).replace("/", "_") if len(cells) == 1 else "custom"
+    return Recipe(title, "1", tuple(cells.values()), reference="ours")
+
+
+def _cell(text: str, severities: tuple[int, ...]) -> RecipeCell:
+    """Return the condition that one item of ``-c`` means."""
+    known = registry.entries("corruptions")
+    parts = [text] if text in known else text.split("+")
+    chain = Chain(tuple(read_part(part, known) for part in parts))
+    levels = (chain.fixed_severity,) if chain.fixed_severity is not None else severities
+    if len(parts) == 1:
+        return RecipeCell(chain.parts[0].corruption, levels)
+    return RecipeCell(chain.default_name, levels, chain)
 
 
 def choose_recipe(recipe: str | None, corruptions: str | None, severities: str | None) -> Recipe:
@@ -140,7 +117,7 @@ def choose_recipe(recipe: str | None, corruptions: str | None, severities: str |
 
     Args:
         recipe: Name of an installed recipe or path of a YAML file.
-        corruptions: Names with commas between, or ``all``.
+        corruptions: Names and chains with commas between, or ``all``.
         severities: As `parse_severities` reads them.
 
     Raises:
@@ -175,100 +152,3 @@ def load_recipe(name_or_path: str) -> Recipe:
     if path.suffix in (".yaml", ".yml"):
         raise UsageError(f"There is no recipe file {path}", hint="robench list recipes")
     raise registry.unknown_name("recipes", name_or_path, installed)
-
-
-def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe file.
-
-    Raises:
-        UsageError: If the file cannot be read or is not a recipe; the message names the file and the line.
-    """
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The recipe {path} cannot be read", got=str(error)) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise UsageError(f"{path}{line} is not valid YAML", got=str(problem)) from error
-    return _Reader(path).recipe(root)
-
-
-class _Reader:
-    """Turns YAML nodes, which know their lines, into a recipe."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.known = registry.entries("corruptions")
-
-    def recipe(self, root: yaml.Node | None) -> Recipe:
-        fields = self._mapping(root, _KEYS, "the recipe")
-        cells: dict[str, RecipeCell] = {}
-        for node in self._items(fields["cells"], "cells"):
-            cell = self._cell(node)
-            if cell.corruption in cells:
-                self._stop(node, f"the corruption '{cell.corruption}' is listed twice", "one entry with all severities")
-            cells[cell.corruption] = cell
-        texts = {key: self._text(node, key) for key, node in fields.items() if key != "cells"}
-        name = texts["name"]
-        if not name or not name.replace("-", "").replace("_", "").isalnum():
-            self._stop(fields["name"], f"the name '{name}' cannot be part of a folder name", "letters, digits, - and _")
-        return Recipe(cells=tuple(cells.values()), **texts)
-
-    def _cell(self, node: yaml.Node) -> RecipeCell:
-        fields = self._mapping(node, _CELL_KEYS, "a cell")
-        name = self._text(fields["corruption"], "corruption")
-        if name == CLEAN:
-            self._stop(node, "'clean' is part of every recipe", "no entry for it")
-        if name not in self.known:
-            close = registry.did_you_mean(name, self.known)
-            expected = "one of " + ", ".join(self.known)
-            self._stop(node, f"there is no corruption '{name}'", f"{expected} ({close})" if close else expected)
-        severities = []
-        if not fields["severities"].value:
-            self._stop(node, f"'{name}' has no severity", "a list such as [1, 2, 3]")
-        for item in self._items(fields["severities"], "severities"):
-            value = self._text(item, "severities")
-            if not value.isdecimal() or int(value) not in SEVERITIES:
-                self._stop(item, f"severity {value} of '{name}' is not defined", "whole numbers from 1 to 5")
-            severities.append(int(value))
-        return RecipeCell(name, tuple(sorted(set(severities))))
-
-    def _mapping(self, node: yaml.Node | None, keys: dict[str, bool], what: str) -> dict[str, yaml.Node]:
-        import yaml
-
-        if not isinstance(node, yaml.MappingNode):
-            self._stop(node, f"{what} is not a mapping", "the keys " + ", ".join(keys))
-        found: dict[str, yaml.Node] = {}
-        for key, value in node.value:
-            name = self._text(key, "a key")
-            if name not in keys:
-                close = registry.did_you_mean(name, keys)
-                self._stop(key, f"{what} has an unknown key '{name}'", f"{', '.join(keys)} {close}".strip())
-            found[name] = value
-        missing = [key for key, required in keys.items() if required and key not in found]
-        if missing:
-            self._stop(node, f"{what} has no '{missing[0]}'", "the keys " + ", ".join(k for k in keys if keys[k]))
-        return found
-
-    def _items(self, node: yaml.Node, what: str) -> list[yaml.Node]:
-        import yaml
-
-        if not isinstance(node, yaml.SequenceNode):
-            self._stop(node, f"'{what}' is not a list", "a list such as [1, 2, 3]")
-        return list(node.value)
-
-    def _text(self, node: yaml.Node, what: str) -> str:
-        import yaml
-
-        if not isinstance(node, yaml.ScalarNode):
-            self._stop(node, f"'{what}' is not a single value", "text or a number")
-        return str(node.value).strip()
-
-    def _stop(self, node: yaml.Node | None, what: str, expected: str) -> NoReturn:
-        line = node.start_mark.line + 1 if node is not None else 1
-        raise UsageError(f"{self.path}:{line}: {what}", expected=expected, hint="robench list recipes")
