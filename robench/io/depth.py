@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,13 @@ STEP: Final = 1 / 8192
 DECLARATION: Final = "depth.json"
 """File beside depth PNGs that declares their unit: ``{"unit": "mm"}``."""
 
+FARTHEST_M: Final = 65_000.0
+"""Renderers write 65504, 65535 or 1e10 where they hit nothing; nobody is photographed from that far."""
+SUFFIXES: Final = (".npz", ".npy", ".png", ".exr")
+"""File name suffixes (lower case) of depth maps."""
+
 _METRES = {"m": 1.0, "mm": 1e-3, "1/512m": 1 / 512}
-_INVALID = (0, 65535)
+_SATURATED = 65535
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -37,7 +42,8 @@ def read_depth(path: Path, shape: tuple[int, int] | None = None, unit: DepthUnit
 
     ``.npz`` (array ``depth``, or the only array) and ``.npy`` hold float metres; a 16-bit grey PNG holds integers whose
     unit must be declared by `unit` or by a `DECLARATION` file in the same folder, 0 and 65535 meaning "nothing there".
-    Values that are NaN, zero, negative or infinite become ``+inf``.
+    An EXR holds float metres, too (channel ``Z``, ``V``, ``depth`` or ``Y``, or one grey picture). Values that are NaN,
+    zero, negative, infinite or beyond `FARTHEST_M` become ``+inf``; `read_depth_counted` says how many.
 
     Args:
         path: The file.
@@ -51,20 +57,54 @@ def read_depth(path: Path, shape: tuple[int, int] | None = None, unit: DepthUnit
         UnreadableInput: If the file is missing, damaged, of another size or type.
         UsageError: If a PNG's unit is not declared.
     """
+    return read_depth_counted(path, shape, unit)[0]
+
+
+def read_depth_counted(
+    path: Path, shape: tuple[int, int] | None = None, unit: DepthUnit | None = None
+) -> tuple[Depth, dict[str, int]]:
+    """Read a depth map and count the pixels that have none; arguments and errors as of `read_depth`.
+
+    Returns:
+        (H, W) float32 metres, ``+inf`` where there is none; and how many pixels were ``zero``, ``saturated`` (65535 in
+        an integer file), ``nan``, ``negative`` or ``far`` (infinite or beyond `FARTHEST_M`: nothing is hit there, as
+        renderers say it). Kinds without a pixel are left out.
+    """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".png":
-        depth = _read_png(path, unit)
+        raw, unit = _read_png(path, unit)
     elif suffix in (".npz", ".npy"):
-        depth = read_array(path, "depth").astype(np.float32, copy=False) * np.float32(_METRES[unit or "m"])
+        raw = read_array(path, "depth")
+    elif suffix == ".exr":
+        raw = _read_exr(path)
     else:
-        raise UnreadableInput(path, "a depth map is a .npz, .npy or 16-bit .png file")
-    if depth.ndim != 2:
-        raise UnreadableInput(path, f"a depth map is (H, W), this array is {depth.shape}")
-    if shape is not None and depth.shape != tuple(shape):
-        found, wanted = (f"{w}x{h}" for h, w in (depth.shape, shape))
+        raise UnreadableInput(path, "a depth map is a .npz, .npy, .exr or 16-bit .png file")
+    if raw.ndim != 2:
+        raise UnreadableInput(path, f"a depth map is (H, W), this array is {raw.shape}")
+    if shape is not None and raw.shape != tuple(shape):
+        found, wanted = (f"{w}x{h}" for h, w in (raw.shape, shape))
         raise UnreadableInput(path, f"the depth map is {found} pixels but its image is {wanted}")
-    return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.inf)).astype(np.float32)
+    scale = _METRES[unit or "m"]
+    # Unsigned throughout: a signed 16-bit detour would turn everything beyond 32767 negative.
+    metres = (raw.astype(np.float64) * scale).astype(np.float32) if raw.dtype.kind in "uib" else raw.astype(np.float32)
+    if raw.dtype.kind == "f" and scale != 1.0:
+        metres = metres * np.float32(scale)
+    nan = np.isnan(metres)
+    saturated = raw == _SATURATED if raw.dtype.kind in "ui" else np.zeros(raw.shape, bool)
+    with np.errstate(invalid="ignore"):
+        kinds = {
+            "zero": metres == 0,
+            "saturated": saturated,
+            "nan": nan,
+            "negative": metres < 0,
+            "far": metres > (FARTHEST_M if raw.dtype.kind == "f" else np.inf),
+        }
+    counts = {kind: int(np.count_nonzero(where)) for kind, where in kinds.items()}
+    for kind, where in kinds.items():
+        if counts[kind]:
+            metres[where] = np.inf
+    return metres, {kind: count for kind, count in counts.items() if count}
 
 
 def write_depth(path: Path, depth: NDArray[Any]) -> str:
@@ -168,7 +208,43 @@ def read_normals(path: Path, shape: tuple[int, int] | None = None) -> NDArray[np
     return np.where(length > 0.5, vectors / np.maximum(length, 0.5), 0).astype(np.float32)
 
 
-def _read_png(path: Path, unit: str | None) -> NDArray[np.float32]:
+def _read_exr(path: Path) -> NDArray[Any]:
+    from robench.io._exr import decode_exr
+
+    try:
+        return decode_exr(path.read_bytes())
+    except FileNotFoundError:
+        raise UnreadableInput(path, "there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise UnreadableInput(path, str(error)) from error
+
+
+def depth_unit(name: str) -> DepthUnit:
+    """Return a unit that a user named.
+
+    Raises:
+        UsageError: If there is no such unit.
+    """
+    for unit in get_args(DepthUnit):
+        if unit == name:
+            return cast(DepthUnit, unit)
+    expected = "one of " + ", ".join(_METRES)
+    raise UsageError("The unit of the depth files is not known", got=f"'{name}'", expected=expected)
+
+
+def encode_depth_mm(depth: NDArray[Any]) -> bytes:
+    """Return depth as a 16-bit grey PNG in millimetres, which any program reads; 0 means "nothing there".
+
+    Rounded to a millimetre; 65.534 m stands for everything from there on.
+
+    Args:
+        depth: (H, W) metres, positive or ``+inf``.
+    """
+    millimetres = np.clip(np.rint(np.where(np.isfinite(depth), depth, 0.0) * 1000.0), 0, _SATURATED - 1)
+    return encode_png(np.where(np.isfinite(depth), np.maximum(millimetres, 1), 0).astype(np.uint16))
+
+
+def _read_png(path: Path, unit: str | None) -> tuple[NDArray[np.uint16], DepthUnit]:
     if unit is None:
         declaration = path.parent / DECLARATION
         unit = read_json(declaration).get("unit") if declaration.is_file() else None
@@ -177,14 +253,12 @@ def _read_png(path: Path, unit: str | None) -> NDArray[np.float32]:
                 f"The unit of the depth PNG {path} is not declared",
                 got=repr(unit),
                 expected="one of " + ", ".join(_METRES),
-                hint=f'write {{"unit": "mm"}} to {declaration}',
+                hint=f'write {{"unit": "mm"}} to {declaration}, or --depth-unit',
             )
     pixels = _read_deep_png(path)
     if pixels.ndim != 2:
         raise UnreadableInput(path, "a depth PNG is 16-bit grey, this one has colours")
-    # uint16 throughout: Pillow's signed 16-bit detour would turn everything beyond 32767 negative.
-    metres = (pixels.astype(np.float64) * _METRES[unit]).astype(np.float32)
-    return np.where(np.isin(pixels, _INVALID), np.float32(np.inf), metres)
+    return pixels, depth_unit(unit)
 
 
 def _read_deep_png(path: Path) -> NDArray[np.uint16]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -8,7 +10,17 @@ import pytest
 from PIL import Image
 
 from robench.errors import UsageError
-from robench.io.depth import STEP, read_array, read_depth, read_normals, write_depth, write_normals, write_npz
+from robench.io.depth import (
+    STEP,
+    encode_depth_mm,
+    read_array,
+    read_depth,
+    read_depth_counted,
+    read_normals,
+    write_depth,
+    write_normals,
+    write_npz,
+)
 from robench.io.images import UnreadableInput
 
 
@@ -98,7 +110,9 @@ def test_each_bad_depth_file_gets_its_own_sentence(tmp_path, depth):
     Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "shallow.png")
     assert "16-bit" in refusal("shallow.png")
     (tmp_path / "depth.exr").write_bytes(b"x")
-    assert ".npz, .npy" in refusal("depth.exr")
+    assert "not an EXR file" in refusal("depth.exr")
+    (tmp_path / "depth.pfm").write_bytes(b"x")
+    assert ".npz, .npy" in refusal("depth.pfm")
     cv2.imwrite(str(tmp_path / "deep.png"), np.random.default_rng(0).integers(0, 65536, (40, 50)).astype(np.uint16))
     (tmp_path / "cut.png").write_bytes((tmp_path / "deep.png").read_bytes()[:2000])
     assert "truncated" in refusal("cut.png")
@@ -123,3 +137,109 @@ def test_normals_round_trip_within_a_hundredth_of_a_degree(tmp_path):
         read_normals(tmp_path / "a.png", (50, 40))
     with pytest.raises(ValueError, match=r"\[-1, 1\]"):
         write_normals(tmp_path / "c.png", normals * 2)
+
+
+def test_what_has_no_depth_is_counted_by_kind(tmp_path):
+    values = np.array([[np.nan, 0.0, -1.0, np.inf], [1e10, 65504.0, 2.0, 3.0]], np.float32)
+    np.save(tmp_path / "d.npy", values)
+    found, counts = read_depth_counted(tmp_path / "d.npy")
+    assert counts == {"zero": 1, "nan": 1, "negative": 1, "far": 3}
+    assert found[1, 2:].tolist() == [2.0, 3.0]
+    assert np.isinf(found).sum() == 6
+    cv2.imwrite(str(tmp_path / "d.png"), np.array([[0, 65535, 65535, 7]], np.uint16))
+    found, counts = read_depth_counted(tmp_path / "d.png", unit="mm")
+    assert counts == {"zero": 1, "saturated": 2}
+    np.testing.assert_allclose(found[0, 3], 0.007, rtol=1e-6)
+    # The same integers as an array are read alike.
+    np.save(tmp_path / "i.npy", np.array([[0, 65535, 65535, 7]], np.uint16))
+    again, counts = read_depth_counted(tmp_path / "i.npy", unit="mm")
+    assert counts == {"zero": 1, "saturated": 2}
+    assert np.array_equal(again, found)
+
+
+def test_a_millimetre_png_reads_back_within_half_a_millimetre(tmp_path, depth):
+    depth[20, 20], depth[20, 21] = 0.0002, 80.0
+    (tmp_path / "d.png").write_bytes(encode_depth_mm(depth))
+    found = read_depth(tmp_path / "d.png", (40, 50), "mm")
+    assert np.array_equal(np.isinf(found), np.isinf(depth))
+    ordinary = np.isfinite(depth) & (depth > 0.001) & (depth < 65)
+    assert np.abs(found[ordinary] - depth[ordinary]).max() <= 0.0005 + 1e-6
+    assert found[20, 20] == np.float32(0.001), "what is there stays there, however near"
+    assert found[20, 21] == np.float32(65.534)
+
+
+def exr(values, names, compression, data=None):
+    """Write an EXR as the specification says: the independent side of these tests."""
+    kind = {"float16": 1, "float32": 2}[values.dtype.name]
+    height, width = values.shape
+
+    def attribute(name, type_, content):
+        return name.encode() + b"\0" + type_.encode() + b"\0" + struct.pack("<i", len(content)) + content
+
+    channels = b"".join(n.encode() + b"\0" + struct.pack("<iIii", kind, 0, 1, 1) for n in names) + b"\0"
+    window = struct.pack("<4i", 3, 5, 3 + width - 1, 5 + height - 1)
+    head = struct.pack("<II", 20000630, 2) + attribute("channels", "chlist", channels)
+    head += attribute("compression", "compression", bytes([compression])) + attribute("dataWindow", "box2i", window)
+    head += attribute("displayWindow", "box2i", window) + attribute("lineOrder", "lineOrder", b"\0") + b"\0"
+    lines = {0: 1, 1: 1, 2: 1, 3: 16}[compression]
+    blocks = []
+    for top in range(0, height, lines):
+        raw = b"".join(values[y].tobytes() * len(names) for y in range(top, min(top + lines, height)))
+        if compression:
+            mixed = np.frombuffer(raw, np.uint8)
+            split = np.concatenate([mixed[0::2], mixed[1::2]]).astype(int)
+            steps = np.concatenate([split[:1], np.diff(split) + 128]).astype(np.uint8).tobytes()
+            # Literal runs only: legal, if not small, RLE.
+            pieces = [steps[i : i + 127] for i in range(0, len(steps), 127)]
+            runs = b"".join(struct.pack("b", -len(p)) + p for p in pieces)
+            packed = zlib.compress(steps) if compression > 1 else runs
+            raw = packed if len(packed) < len(raw) else raw
+        blocks.append(struct.pack("<iI", top + 5, len(raw)) + raw)
+    at, table = len(head) + 8 * len(blocks), b""
+    for block in blocks:
+        table += struct.pack("<Q", at)
+        at += len(block)
+    return head + table + b"".join(blocks)
+
+
+@pytest.mark.parametrize("compression", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    ("names", "kind"), [(["Z"], "float32"), (["B", "G", "R"], "float16"), (["A", "depth.V"], "float32")]
+)
+def test_exr_depth_is_read_exactly(tmp_path, depth, names, compression, kind):
+    values = np.round(depth, 1).astype(kind)
+    (tmp_path / "d.exr").write_bytes(exr(values, names, compression))
+    found = read_depth(tmp_path / "d.exr", (40, 50))
+    np.testing.assert_array_equal(found, values.astype(np.float32))
+
+
+@pytest.mark.parametrize("compression", ["none", "rle", "zip1", "zip16"])
+def test_exr_of_another_program_is_read(tmp_path, depth, compression):
+    import av
+
+    values = np.where(np.isfinite(depth), depth, 0).astype(np.float32)
+    with av.open(str(tmp_path / "d.exr"), "w", format="image2", options={"update": "1"}) as out:
+        stream = out.add_stream("exr", rate=1, options={"compression": compression, "format": "float"})
+        stream.width, stream.height, stream.pix_fmt = 50, 40, "gbrpf32le"
+        frame = av.VideoFrame.from_ndarray(np.repeat(values[..., None], 3, 2), format="gbrpf32le")
+        out.mux([*stream.encode(frame), *stream.encode(None)])
+    found, counts = read_depth_counted(tmp_path / "d.exr", (40, 50))
+    assert counts == {"zero": 400}
+    np.testing.assert_array_equal(np.where(np.isinf(found), 0, found), values)
+
+
+def test_exr_that_cannot_be_read_says_why(tmp_path, depth):
+    values = depth.astype(np.float32)
+    whole = exr(values, ["Z"], 3)
+
+    def refusal(data):
+        (tmp_path / "d.exr").write_bytes(data)
+        with pytest.raises(UnreadableInput) as caught:
+            read_depth(tmp_path / "d.exr")
+        return caught.value.reason
+
+    assert "PIZ is not read" in refusal(whole.replace(b"compression\0\x01\0\0\0\x03", b"compression\0\x01\0\0\0\x04"))
+    assert "no depth channel" in refusal(exr(values, ["height"] * 2, 0))
+    assert "single-part" in refusal(whole[:4] + struct.pack("<I", 2 | 0x200) + whole[8:])
+    for cut in (6, 40, 200, 400, len(whole) - 5):
+        assert refusal(whole[:cut])
