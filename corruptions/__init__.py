@@ -21,6 +21,7 @@ NAMES = {
     "bit_error": "corruptions.bit_error:BitError",
     "camera_roll": "corruptions.camera_roll:CameraRoll",
     "color_quant": "corruptions.color_quant:ColorQuant",
+    "far_focus": "corruptions.far_focus:FarFocus",
     "fog_3d": "corruptions.fog_3d:Fog3D",
     "h265_abr": "corruptions.h265_abr:H265Abr",
     "h265_crf": "corruptions.h265_crf:H265Crf",

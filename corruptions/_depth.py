@@ -15,7 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from corruptions._base import Depth, MissingInput, Params
+from corruptions._base import Card, Depth, Image, MissingInput, Params, checked, level
+
+STANDS = "depth from a camera 3 m before the nearest point, background at 6 m"
+"""What cards say of the default rule."""
 
 
 @dataclass(frozen=True)
@@ -87,3 +90,35 @@ def metric_depth(aux: Any, shape: tuple[int, int], rule: DepthRule, who: str) ->
         "farthest_m": float(moved.max()),
     }
     return moved, notes
+
+
+class ReadsDepth:
+    """What corruptions with depth share: they keep the rule by which depth is read, and put it into their parameters.
+
+    Args:
+        depth: Where the camera stands and how far the background is.
+    """
+
+    card: Card
+    moves_pixels = False
+
+    def __init__(self, depth: DepthRule | None = None) -> None:
+        self.depth = depth or DepthRule()
+
+    def level(self, severity: int) -> Params:
+        """Return the physical parameters of a severity and the rule.
+
+        Raises:
+            ValueError: If the severity is not one of 1..5.
+        """
+        return {**level(self.card, severity), **self.depth.params()}
+
+    def read(self, image: Image, params: Params, aux: Any) -> tuple[Image, Depth, dict[str, Any]]:
+        """Return the checked image, finite positive depth in metres, and the notes of `metric_depth`.
+
+        Raises:
+            MissingInput: If there is no depth.
+            ValueError: If image or depth have a wrong shape.
+        """
+        image = checked(image)
+        return image, *metric_depth(aux, (image.shape[0], image.shape[1]), DepthRule.of(params), self.card.name)

@@ -13,34 +13,16 @@ hid (filled from the farther side) or lies beyond the border (edge pixels go on)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from corruptions import _pixels
 from corruptions._base import Depth, Image, to_uint8
+from corruptions._path import Path
 
 Floats = NDArray[np.float32]
 _NEAREST_SCALE = 1 / 6
 """Points that the camera has nearly reached (magnified more than six times) are dropped."""
-
-
-@dataclass(frozen=True)
-class Path:
-    """Where the camera goes in one whole exposure.
-
-    Attributes:
-        shift: (u, v) end shift at depth d_c, pixels.
-        zoom: rho; 1 is no motion towards the scene, 0.5 doubles the picture at d_c by the end.
-        start: Fraction of the path where the exposure starts.
-        stop: Fraction of the path where it stops.
-    """
-
-    shift: tuple[float, float]
-    zoom: float = 1.0
-    start: float = 0.0
-    stop: float = 1.0
 
 
 def middle_depth(depth: Depth) -> float:

@@ -6,8 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from corruptions._base import PAPER_3DCC, Card, Corrupted, Depth, Image, Params, checked, level, to_uint8
-from corruptions._depth import DepthRule, metric_depth
+from corruptions._base import PAPER_3DCC, Card, Corrupted, Depth, Image, Params, to_uint8
+from corruptions._depth import DepthRule, ReadsDepth
+
+
+def visibility(beta: float) -> float:
+    """Return the distance in metres at which contrast falls to 2 % under extinction `beta` per metre (ln 50 / beta)."""
+    return float(np.log(50.0)) / beta
+
 
 CARD = Card(
     name="fog_3d",
@@ -21,11 +27,8 @@ CARD = Card(
         "levels": "published",
         "formula": "I' = t I + (1 - t) A, t = exp(-beta d)",
         "severities": {
-            1: {"beta_per_m": 0.256},
-            2: {"beta_per_m": 0.512},
-            3: {"beta_per_m": 0.768},
-            4: {"beta_per_m": 1.024},
-            5: {"beta_per_m": 1.28},
+            s: {"beta_per_m": beta, "visibility_m": round(visibility(beta), 1)}
+            for s, beta in enumerate((0.256, 0.512, 0.768, 1.024, 1.28), 1)
         },
         "paper_severity": 2,
         "deviations": [
@@ -36,11 +39,6 @@ CARD = Card(
         ],
     },
 )
-
-
-def visibility(beta: float) -> float:
-    """Return the distance in metres at which contrast falls to 2 % under extinction `beta` per metre (ln 50 / beta)."""
-    return float(np.log(50.0)) / beta
 
 
 def fog(image: Image, depth: Depth, beta: float, airlight: float) -> Image:
@@ -67,7 +65,7 @@ def fog(image: Image, depth: Depth, beta: float, airlight: float) -> Image:
     return to_uint8(grey + transmission * (image.astype(np.float32) - grey))
 
 
-class Fog3D:
+class Fog3D(ReadsDepth):
     """Fog over a picture with depth.
 
     Args:
@@ -77,15 +75,14 @@ class Fog3D:
     """
 
     card = CARD
-    moves_pixels = False
 
     def __init__(self, airlight: float | Literal["mean"] = 0.8, depth: DepthRule | None = None) -> None:
+        super().__init__(depth)
         self.airlight = airlight
-        self.depth = depth or DepthRule()
 
     def sample(self, severity: int, shape: tuple[int, int], rng: np.random.Generator) -> Params:
         """Return the parameters of a severity; nothing is drawn."""
-        return {**level(self.card, severity), "airlight": self.airlight, **self.depth.params()}
+        return {**self.level(severity), "airlight": self.airlight}
 
     def apply(self, image: Image, params: Params, aux: Any) -> Corrupted:
         """Return the picture in fog.
@@ -94,8 +91,7 @@ class Fog3D:
             MissingInput: If there is no depth.
             ValueError: If image or depth have a wrong shape.
         """
-        image = checked(image)
-        depth, notes = metric_depth(aux, image.shape[:2], DepthRule.of(params), self.card.name)
+        image, depth, notes = self.read(image, params, aux)
         airlight = float(image.mean()) / 255 if params["airlight"] == "mean" else float(params["airlight"])
         result = fog(image, depth, float(params["beta_per_m"]), airlight)
         return Corrupted(

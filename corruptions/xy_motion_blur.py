@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from corruptions._base import PAPER_3DCC, REFERENCE_WIDTH, Card, Corrupted, Depth, Image, Params, checked, level
-from corruptions._depth import DepthRule, metric_depth
+from corruptions._base import PAPER_3DCC, REFERENCE_WIDTH, Card, Depth, Image, Params
+from corruptions._depth import DepthRule
+from corruptions._path import DEVIATIONS, Path, PathBlur, exposures
 
 FRAMES = (20, 30, 40, 50, 60)
-"""Frames averaged of a path of 60 in the published generator."""
+"""Frames that the published generator averages."""
 LEAST, MOST = 50 / REFERENCE_WIDTH, 75 / REFERENCE_WIDTH
 """End shift of a whole path at the depth of the subject, as a share of the image width."""
 
@@ -25,14 +24,12 @@ CARD = Card(
         "stochastic": True,
         "levels": "published",
         "formula": "mean over tau of the views x' = x - tau shift d_c / d",
-        "severities": {s: {"share": (n - 1) / 59, "subframes": 8 + 8 * s} for s, n in enumerate(FRAMES, 1)},
+        "severities": exposures(FRAMES, range(16, 49, 8)),
         "paper_severity": 1,
         "deviations": [
             "path as a share of the image width (50/512 to 75/512), drawn from a continuous range",
-            "no learned inpainting: hidden background is filled from the farther side, borders are replicated",
             "16 to 48 sub-frames at the midpoints of the exposure instead of 20 to 60 at its points",
-            "depth from a camera 3 m before the nearest point, background at 6 m",
-            "frames averaged before one rounding, not truncated twice",
+            *DEVIATIONS,
         ],
     },
 )
@@ -54,13 +51,18 @@ def xy_motion_blur(
     Returns:
         (H, W, 3) uint8.
     """
-    from corruptions._motion import Path, motion_blur
+    from corruptions._motion import motion_blur
 
+    return motion_blur(image, depth, sideways(shift, share, centred), subframes)
+
+
+def sideways(shift: tuple[float, float], share: float, centred: bool) -> Path:
+    """Return the path of `xy_motion_blur`."""
     start = -share / 2 if centred else 0.0
-    return motion_blur(image, depth, Path(shift, 1.0, start, start + share), subframes)
+    return Path(shift, 1.0, start, start + share)
 
 
-class XyMotionBlur:
+class XyMotionBlur(PathBlur):
     """Sideways motion blur. One draw of the generator gives one path for all severities; they differ in its share.
 
     Args:
@@ -69,28 +71,18 @@ class XyMotionBlur:
     """
 
     card = CARD
-    moves_pixels = False
 
     def __init__(self, centred: bool = False, depth: DepthRule | None = None) -> None:
+        super().__init__(depth)
         self.centred = centred
-        self.depth = depth or DepthRule()
 
     def sample(self, severity: int, shape: tuple[int, int], rng: np.random.Generator) -> Params:
         """Draw the path (shares of the image width) of one image."""
         side = 1.0 if rng.random() < 0.5 else -1.0
         across, down = side * rng.uniform(LEAST, MOST), rng.uniform(-MOST, MOST)
         path = {"shift_of_width": [float(across), float(down)], "centred": self.centred}
-        return {**level(self.card, severity), **path, **self.depth.params()}
+        return {**self.level(severity), **path}
 
-    def apply(self, image: Image, params: Params, aux: Any) -> Corrupted:
-        """Return the blurred picture.
-
-        Raises:
-            MissingInput: If there is no depth.
-            ValueError: If image or depth have a wrong shape.
-        """
-        image = checked(image)
-        depth, notes = metric_depth(aux, image.shape[:2], DepthRule.of(params), self.card.name)
-        u, v = (float(s) * image.shape[1] for s in params["shift_of_width"])
-        share, subframes = float(params["share"]), int(params["subframes"])
-        return Corrupted(xy_motion_blur(image, depth, (u, v), share, subframes, bool(params["centred"])), notes=notes)
+    def path(self, params: Params, shift: tuple[float, float]) -> Path:
+        """See `sideways`."""
+        return sideways(shift, float(params["share"]), bool(params["centred"]))

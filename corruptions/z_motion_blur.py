@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from corruptions._base import PAPER_3DCC, REFERENCE_WIDTH, Card, Corrupted, Depth, Image, Params, checked, level
-from corruptions._depth import DepthRule, metric_depth
+from corruptions._base import PAPER_3DCC, REFERENCE_WIDTH, Card, Depth, Image, Params
+from corruptions._path import DEVIATIONS, Path, PathBlur, exposures
 
 FRAMES = (20, 25, 30, 35, 38)
-"""Frames averaged of a path of 60 in the published generator."""
+"""Frames that the published generator averages."""
 MOST = 30 / REFERENCE_WIDTH
 """End shift of a whole path, as a share of the image width."""
 
@@ -25,15 +23,13 @@ CARD = Card(
         "stochastic": True,
         "levels": "published",
         "formula": "mean over tau of the views magnified by d / (d + d_c (r - 1)), r = 1 + tau (zoom - 1)",
-        "severities": {s: {"share": (n - 1) / 59, "subframes": 16 + 4 * s} for s, n in enumerate(FRAMES, 1)},
+        "severities": exposures(FRAMES, range(20, 37, 4)),
         "paper_severity": 1,
         "deviations": [
             "shift of the path as a share of the image width (up to 30/512), drawn from a continuous range",
-            "no learned inpainting: hidden background is filled from the farther side, borders are replicated",
             "20 to 36 sub-frames at the midpoints of the exposure instead of 20 to 38 at its points",
             "the published height factor, which had no effect, is not drawn",
-            "depth from a camera 3 m before the nearest point, background at 6 m",
-            "frames averaged before one rounding, not truncated twice",
+            *DEVIATIONS,
         ],
     },
 )
@@ -60,14 +56,23 @@ def z_motion_blur(
     Raises:
         ValueError: If the zoom is not in (0, 1].
     """
-    from corruptions._motion import Path, motion_blur
+    from corruptions._motion import motion_blur
 
+    return motion_blur(image, depth, forward(shift, zoom, share), subframes)
+
+
+def forward(shift: tuple[float, float], zoom: float, share: float) -> Path:
+    """Return the path of `z_motion_blur`.
+
+    Raises:
+        ValueError: If the zoom is not in (0, 1].
+    """
     if not 0 < zoom <= 1:
         raise ValueError(f"the zoom of a forward motion must be in (0, 1], got {zoom}")
-    return motion_blur(image, depth, Path(shift, zoom, 0.0, share), subframes)
+    return Path(shift, zoom, 0.0, share)
 
 
-class ZMotionBlur:
+class ZMotionBlur(PathBlur):
     """Forward motion blur. One draw of the generator gives one path for all severities; they differ in its share.
 
     Args:
@@ -75,26 +80,13 @@ class ZMotionBlur:
     """
 
     card = CARD
-    moves_pixels = False
-
-    def __init__(self, depth: DepthRule | None = None) -> None:
-        self.depth = depth or DepthRule()
 
     def sample(self, severity: int, shape: tuple[int, int], rng: np.random.Generator) -> Params:
         """Draw the path (shares of the image width, and the zoom) of one image."""
         shift = [float(rng.uniform(-MOST, MOST)), float(rng.uniform(-MOST, MOST))]
         path = {"shift_of_width": shift, "zoom": float(rng.uniform(0.5, 0.6))}
-        return {**level(self.card, severity), **path, **self.depth.params()}
+        return {**self.level(severity), **path}
 
-    def apply(self, image: Image, params: Params, aux: Any) -> Corrupted:
-        """Return the blurred picture.
-
-        Raises:
-            MissingInput: If there is no depth.
-            ValueError: If image or depth have a wrong shape.
-        """
-        image = checked(image)
-        depth, notes = metric_depth(aux, image.shape[:2], DepthRule.of(params), self.card.name)
-        u, v = (float(s) * image.shape[1] for s in params["shift_of_width"])
-        zoom, share, subframes = float(params["zoom"]), float(params["share"]), int(params["subframes"])
-        return Corrupted(z_motion_blur(image, depth, (u, v), zoom, share, subframes), notes=notes)
+    def path(self, params: Params, shift: tuple[float, float]) -> Path:
+        """See `forward`."""
+        return forward(shift, float(params["zoom"]), float(params["share"]))

@@ -7,7 +7,8 @@ from corruption_pictures import aux_of, corrupt, person, psnr, texture
 from scipy.ndimage import map_coordinates
 
 from corruptions import load
-from corruptions._motion import Path, behind, motion_blur
+from corruptions._motion import behind, motion_blur
+from corruptions._path import Path
 from corruptions.xy_motion_blur import XyMotionBlur, xy_motion_blur
 from corruptions.z_motion_blur import z_motion_blur
 
