@@ -1,1 +1,1 @@
-"""The nineteen common corruptions of ImageNet-C, each written anew from its published formula, for pictures of any size."""
+"""The nineteen common corruptions of ImageNet-C, written anew from their formulas, for pictures of any size."""
