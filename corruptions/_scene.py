@@ -8,7 +8,6 @@ View frame: x right, y up, z towards the viewer, centimetres; depth in metres al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -41,21 +40,28 @@ class CameraLike(Protocol):
     def height(self) -> int: ...
 
 
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """The person alone, seen by some camera.
+class LayerLike(Protocol):
+    """The person alone, seen by some camera."""
 
-    Attributes:
-        image: (H, W, 3) uint8 sRGB; colours go on a little beyond the outline, so that they can be blended by `alpha`.
-        alpha: (H, W) float32 in [0, 1], the share of each pixel that the person covers.
-        depth: (H, W) float32 metres at pixel centres, ``+inf`` where nothing is hit.
-        seen: Share of the person's pixels whose colours come from the picture; the rest is filled in.
-    """
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 sRGB; colours go on beyond the outline, so that they can be blended by `alpha`."""
+        ...
 
-    image: NDArray[np.uint8]
-    alpha: Array
-    depth: Array
-    seen: float
+    @property
+    def alpha(self) -> Array:
+        """(H, W) float32 in [0, 1]: the share of each pixel that the person covers."""
+        ...
+
+    @property
+    def depth(self) -> Array:
+        """(H, W) float32 metres at pixel centres, ``+inf`` where nothing is hit."""
+        ...
+
+    @property
+    def seen(self) -> float:
+        """Share of the person's pixels whose colours are the picture's own; the rest is filled in."""
+        ...
 
 
 @runtime_checkable
@@ -124,7 +130,7 @@ class SceneLike(Protocol):
         """
         ...
 
-    def seen_from(self, image: NDArray[np.uint8], change: Transform | None, affine: Transform | None) -> Layer:
+    def seen_from(self, image: NDArray[np.uint8], change: Transform | None, affine: Transform | None) -> LayerLike:
         """Draw the person as the moved camera sees them, in the light and the colours of this picture.
 
         Colours are those of `image` wherever the surface is visible in it; the rest takes the mesh's own colours under

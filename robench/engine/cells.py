@@ -10,7 +10,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from robench.errors import RobenchError, SampleFailure, UsageError
 from robench.io.files import sha256_file
 from robench.io.images import pixels_sha256
 from robench.rng import generator
+
+if TYPE_CHECKING:
+    from robench.rendering.scene import MeshScene
 
 _KEPT_INPUTS = 4
 
@@ -128,6 +131,21 @@ class Inputs:
 
         return None if self.sample.depth is None else read_depth(self.sample.depth, self.shape)
 
+    @functools.cached_property
+    def scene(self) -> MeshScene | None:
+        """The ground-truth mesh before the sample's camera, for corruptions that re-light or re-render; or None."""
+        if self.sample.mesh is None or self.sample.camera is None:
+            return None
+        from robench.io.meshes import read_mesh
+        from robench.rendering.scene import MeshScene
+
+        return MeshScene(read_mesh(self.sample.mesh), self.camera)
+
+    @property
+    def known_camera(self) -> Camera | None:
+        """The sample's camera, or None where it is not known."""
+        return None if self.sample.camera is None else self.camera
+
     @property
     def camera(self) -> Camera:
         """The sample's camera, or the one that a plain photograph is taken to have."""
@@ -180,7 +198,7 @@ class Picture:
         corruption_version: Version of the corruption, "" for the clean picture.
         view_change: (4, 4) rigid map of the view frame, before `affine`; or None where the camera stood still.
         drawn_mask: True if `true_mask` was drawn by the corruption, and so cannot be had by moving the clean one.
-        depth: (H, W) float32 metres where the corruption drew it anew; None where it is the clean one moved by `affine`.
+        depth: (H, W) float32 metres where the corruption drew it; None where it is the clean one moved by `affine`.
     """
 
     image: Image
@@ -216,14 +234,25 @@ class PictureSource(Protocol):
         ...
 
 
-def draw_params(corruption: Corruption, sample_id: str, severity: int, shape: tuple[int, int], seed: int) -> Params:
+def draw_params(
+    corruption: Corruption, sample_id: str, severity: int, shape: tuple[int, int], seed: int, *where: str
+) -> Params:
     """Draw the parameters of a cell by the seed rule, in the form in which a manifest gives them back.
+
+    Args:
+        corruption: Loaded.
+        sample_id: The sample's id.
+        severity: 1..5.
+        shape: (H, W) of the picture.
+        seed: The user's seed.
+        *where: What else goes into the key of the generator: the place in a chain.
 
     Raises:
         SampleFailure: If the corruption draws something that JSON cannot hold.
     """
     card = corruption.card
-    drawn = corruption.sample(severity, shape, generator(seed, sample_id, f"{card.name}@{card.version}", severity))
+    rng = generator(seed, sample_id, f"{card.name}@{card.version}", severity, *where)
+    drawn = corruption.sample(severity, shape, rng)
     try:
         # Through JSON and back, so that a replay from the manifest takes exactly this path.
         params: Params = json.loads(json.dumps(dict(drawn), allow_nan=False))
@@ -257,7 +286,7 @@ def apply(image: Image, corruption: Corruption, params: Params, aux: Any) -> Cha
         image: (H, W, 3) uint8 sRGB; not changed.
         corruption: Loaded corruption.
         params: As `draw_params` or an index row gives them.
-        aux: Has ``depth``, ``mask``, ``scene`` and ``camera``.
+        aux: Has ``depth``, ``mask``, ``scene`` and ``known_camera``.
 
     Returns:
         Image of the same shape, and what moved with it.
@@ -321,21 +350,33 @@ def moved(inputs: Inputs, change: Change, params: Params, version: str) -> Pictu
     )
 
 
+class Maker(Protocol):
+    """Makes the pictures of a condition that is more than one corruption."""
+
+    def picture(self, inputs: Inputs, severity: int, seed: int) -> Picture:
+        """Return one picture; raises `SampleFailure` if it cannot be made."""
+        ...
+
+
 class OnTheFly:
     """Makes pictures when asked. Keeps a few samples' files and the loaded corruptions.
 
     Args:
         seed: The user's seed.
+        makers: What makes the conditions that are no single corruption, by name; see `robench.engine.composed.makers`.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, makers: Mapping[str, Maker] | None = None) -> None:
+        self.seed, self.makers = seed, dict(makers or {})
         self._corruptions: dict[str, Corruption] = {}
         self._inputs: OrderedDict[str, Inputs] = OrderedDict()
 
     def picture(self, cell: Cell) -> Picture:
         """Return the picture of a cell; raises `SampleFailure` if it cannot be made."""
-        return corrupt(self.inputs(cell.sample), self.corruption(cell.corruption), cell.severity, self.seed)
+        inputs, maker = self.inputs(cell.sample), self.makers.get(cell.corruption)
+        if maker is not None:
+            return maker.picture(inputs, cell.severity, self.seed)
+        return corrupt(inputs, self.corruption(cell.corruption), cell.severity, self.seed)
 
     def corruption(self, name: str) -> Corruption | None:
         """Return the loaded corruption, or None for the clean picture."""
