@@ -69,13 +69,13 @@ class Aux:
         depth: (H, W) float32 metres along the viewing axis, ``+inf`` where nothing is hit; or None.
         mask: (H, W) mask of the person; or None.
         scene: The mesh behind the picture; or None.
-        known_camera: The camera that took the picture; None where nobody knows it.
+        camera: The camera that took the picture, as far as it is known; or None.
     """
 
     depth: Depth | None = None
     mask: NDArray[Any] | None = None
     scene: SceneLike | None = None
-    known_camera: CameraLike | None = None
+    camera: CameraLike | None = None
 
 
 @dataclass(frozen=True, eq=False)

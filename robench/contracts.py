@@ -245,7 +245,7 @@ class Corruption(Protocol):
         ...
 
     def apply(self, image: Image, params: Params, aux: Any) -> CorruptedLike:
-        """Corrupt an image; `aux` may have ``depth`` (H, W) metres, ``mask`` (H, W), ``scene``, ``known_camera``, or None.
+        """Corrupt an image; `aux` may have ``depth`` (H, W) metres, ``mask`` (H, W), ``scene``, ``camera``, or None.
 
         ``scene`` is the mesh behind the picture (see `robench.rendering.scene.MeshScene`).
         """

@@ -142,11 +142,6 @@ class Inputs:
         return MeshScene(read_mesh(self.sample.mesh), self.camera)
 
     @property
-    def known_camera(self) -> Camera | None:
-        """The sample's camera, or None where it is not known."""
-        return None if self.sample.camera is None else self.camera
-
-    @property
     def camera(self) -> Camera:
         """The sample's camera, or the one that a plain photograph is taken to have."""
         from robench.data.folder import default_camera
@@ -286,7 +281,7 @@ def apply(image: Image, corruption: Corruption, params: Params, aux: Any) -> Cha
         image: (H, W, 3) uint8 sRGB; not changed.
         corruption: Loaded corruption.
         params: As `draw_params` or an index row gives them.
-        aux: Has ``depth``, ``mask``, ``scene`` and ``known_camera``.
+        aux: Has ``depth``, ``mask``, ``scene`` and ``camera``.
 
     Returns:
         Image of the same shape, and what moved with it.
