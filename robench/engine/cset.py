@@ -22,6 +22,8 @@ from robench import registry
 from robench.contracts import Camera, Depth, Image, Mask, Sample
 from robench.data.ids import safe_id
 from robench.engine.cells import Cell, Change, Inputs, OnTheFly, Picture, apply, moved
+from robench.engine.composed import replayed
+from robench.engine.conditions import is_composed
 from robench.engine.recipes import CLEAN, Recipe, RecipeCell
 from robench.engine.selection import Selection, select
 from robench.errors import Mismatch, NotComparable, SampleFailure, UsageError
@@ -174,11 +176,14 @@ def replay(
         (H, W, 3) uint8; its `robench.io.images.pixels_sha256` is the row's.
 
     Raises:
-        NotComparable: If the corruption installed is of another version than the row's.
+        NotComparable: If a corruption installed is of another version than the row's.
         SampleFailure: If the corruption cannot do it.
     """
     if row["corruption"] == CLEAN:
         return image.copy()
+    aux, params = SimpleNamespace(depth=depth, mask=mask, scene=scene, camera=camera), json.loads(row["params"])
+    if is_composed(row["corruption_version"]):
+        return replayed(image, params, aux)
     corruption = registry.load("corruptions", row["corruption"])
     if corruption.card.version != row["corruption_version"]:
         raise NotComparable(
@@ -186,8 +191,7 @@ def replay(
             got=corruption.card.version,
             expected=row["corruption_version"],
         )
-    aux = SimpleNamespace(depth=depth, mask=mask, scene=scene, camera=camera)
-    return apply(image, corruption, json.loads(row["params"]), aux).image
+    return apply(image, corruption, params, aux).image
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +219,7 @@ class CorruptedSet:
     def recipe(self) -> Recipe:
         """The recipe it was made by."""
         stored = self.manifest["recipe"]
-        cells = tuple(RecipeCell(c["corruption"], tuple(c["severities"])) for c in stored["cells"])
+        cells = tuple(RecipeCell.from_json(cell) for cell in stored["cells"])
         return Recipe(stored["name"], stored["version"], cells, stored["description"], stored["reference"])
 
     @property

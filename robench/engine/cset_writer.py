@@ -19,6 +19,7 @@ import robench
 from robench.contracts import Sample
 from robench.engine.batches import batched
 from robench.engine.cells import Cell, OnTheFly, is_able, needs_of, plan_cells, refuse_unable
+from robench.engine.composed import Composed, makers
 from robench.engine.cset import (
     FORMAT,
     INDEX,
@@ -149,7 +150,7 @@ def write_set(
         with (
             Journal(plan.folder / JOURNAL) as journal,
             progress("corrupt", len(todo), "images", quiet=quiet) as advance,
-            contextlib.closing(_made(_tasks(todo), plan.folder, seed, jobs)) as results,
+            contextlib.closing(_made(_tasks(todo), plan.folder, seed, makers(recipe), jobs)) as results,
         ):
             for rows, failures in results:
                 for row in rows:
@@ -168,7 +169,6 @@ def write_set(
 
 
 def _manifest(selection: Selection, recipe: Recipe, seed: int, plan: SetPlan, command: str) -> dict[str, Any]:
-    versions = {name: version for name, version, _ in recipe.identity()}
     return {
         "format": FORMAT,
         "cset_id": plan.cset_id,
@@ -190,13 +190,11 @@ def _manifest(selection: Selection, recipe: Recipe, seed: int, plan: SetPlan, co
             "description": recipe.description,
             "reference": recipe.reference,
             "sha256": recipe.sha256(),
-            "cells": [
-                {"corruption": c.corruption, "version": versions[c.corruption], "severities": list(c.severities)}
-                for c in recipe.cells
-            ],
+            "cells": [cell.to_json() for cell in recipe.cells],
         },
         "seed": seed,
         "seed_rule": "PCG64(SeedSequence(sha256('robench/1|seed|sample_id|corruption@version|severity')))",
+        "seed_rule_of_parts": "part k > 1 of a chain: '...|severity|part k'; a mixture: '...|sample_id|version'",
         "left_out": plan.left_out,
         "failed": [],
     }
@@ -275,10 +273,14 @@ def make_sample(source: OnTheFly, folder: Path, sample: Sample, conditions: Sequ
 
 
 def _made(
-    tasks: Iterator[tuple[Sample, list[Condition]]], folder: Path, seed: int, jobs: int
+    tasks: Iterator[tuple[Sample, list[Condition]]],
+    folder: Path,
+    seed: int,
+    composed: Mapping[str, Composed],
+    jobs: int,
 ) -> Generator[Result, None, None]:
     if jobs <= 1:
-        source = OnTheFly(seed)
+        source = OnTheFly(seed, composed)
         for sample, conditions in tasks:
             # A condition at a time: an interruption then loses one picture, not a sample's.
             for condition in conditions:
@@ -286,7 +288,7 @@ def _made(
         return
     with _single_threaded():
         pool = ProcessPoolExecutor(
-            jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(seed,)
+            jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(seed, composed)
         )
         waiting: set[Future[Result]] = set()
         try:
@@ -333,14 +335,14 @@ def _single_threaded() -> Iterator[None]:
 _source: OnTheFly | None = None
 
 
-def _start_worker(seed: int) -> None:
+def _start_worker(seed: int, composed: Mapping[str, Composed]) -> None:
     global _source
     # Ctrl-C reaches every process of a terminal; the parent alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import cv2
 
     cv2.setNumThreads(1)
-    _source = OnTheFly(seed)
+    _source = OnTheFly(seed, composed)
 
 
 def _work(folder: Path, sample: Sample, conditions: Sequence[Condition]) -> Result:

@@ -263,6 +263,7 @@ def facts(task: Task, options: Options, tools: Tools) -> dict[str, Any]:
             "name": task.recipe.name,
             "version": task.recipe.version,
             "conditions": [list(condition) for condition in task.recipe.conditions()],
+            "composed": {name: made_of.to_json() for name, made_of in task.recipe.composed().items()},
         },
         "seed": task.seed,
         "cset": str(task.cset.folder) if task.cset is not None else None,

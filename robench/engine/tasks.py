@@ -10,6 +10,7 @@ from typing import Any
 from robench import registry
 from robench.contracts import Masker, Metric
 from robench.engine.cells import Cell, OnTheFly, PictureSource, is_able, needs_of, plan_cells, refuse_unable
+from robench.engine.composed import makers
 from robench.engine.cset import CorruptedSet, is_set, open_set, set_identity
 from robench.engine.masks import StoredMasks, load_masker, refuse_without_masks
 from robench.engine.recipes import Recipe, choose_recipe
@@ -154,7 +155,7 @@ def plan_task(options: Options) -> Task:
     refuse_without_masks(masker, selection.samples)
     seed = options.seed or 0
     cset_id = set_identity(selection, recipe.identity(), seed)
-    return Task(selection, recipe, seed, cset_id, OnTheFly(seed), None, masker, None, metrics, needs)
+    return Task(selection, recipe, seed, cset_id, OnTheFly(seed, makers(recipe)), None, masker, None, metrics, needs)
 
 
 def failure_limit(text: str | None) -> Callable[[int], float]:
