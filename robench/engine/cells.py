@@ -10,21 +10,20 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robench import registry
 from robench.contracts import Affine, Camera, Corruption, Depth, Image, Mask, Params, Sample
+from robench.data.depth_sources import DepthSources
+from robench.engine.inputs import GIVEN_OR_MESH
+from robench.engine.inputs import Inputs as Inputs
 from robench.engine.recipes import CLEAN, Recipe
 from robench.errors import RobenchError, SampleFailure, UsageError
-from robench.io.files import sha256_file
 from robench.io.images import pixels_sha256
 from robench.rng import generator
-
-if TYPE_CHECKING:
-    from robench.rendering.scene import MeshScene
 
 _KEPT_INPUTS = 4
 
@@ -54,9 +53,16 @@ def plan_cells(samples: Iterable[Sample], recipe: Recipe) -> Iterator[Cell]:
             yield Cell(sample, corruption, severity)
 
 
-def is_able(cell: Cell, needs: Mapping[str, frozenset[str]]) -> bool:
-    """True if the sample has what the corruption needs beside the picture (a path that is named, not yet opened)."""
-    return all(getattr(cell.sample, need, None) is not None for need in needs.get(cell.corruption, frozenset()))
+def has(sample: Sample, need: str, depths: DepthSources = GIVEN_OR_MESH) -> bool:
+    """True if the sample has, beside the picture, what a corruption needs (a path that is named, not yet opened)."""
+    if need == "depth":
+        return depths.source_of(sample) is not None
+    return getattr(sample, need, None) is not None
+
+
+def is_able(cell: Cell, needs: Mapping[str, frozenset[str]], depths: DepthSources = GIVEN_OR_MESH) -> bool:
+    """True if the sample has everything that the corruption needs beside the picture."""
+    return all(has(cell.sample, need, depths) for need in needs.get(cell.corruption, frozenset()))
 
 
 def needs_of(recipe: Recipe) -> dict[str, frozenset[str]]:
@@ -64,7 +70,7 @@ def needs_of(recipe: Recipe) -> dict[str, frozenset[str]]:
     return {cell.corruption: cell.needs() for cell in recipe.cells}
 
 
-def refuse_unable(samples: Sequence[Sample], recipe: Recipe) -> None:
+def refuse_unable(samples: Sequence[Sample], recipe: Recipe, depths: DepthSources = GIVEN_OR_MESH) -> None:
     """Check, before any work, that every sample has what every corruption needs.
 
     Raises:
@@ -76,10 +82,7 @@ def refuse_unable(samples: Sequence[Sample], recipe: Recipe) -> None:
     count = 0
     for sample in samples:
         missing = {
-            (corruption, need)
-            for corruption, names in needs.items()
-            for need in names
-            if getattr(sample, need, None) is None
+            (corruption, need) for corruption, names in needs.items() for need in names if not has(sample, need, depths)
         }
         if missing:
             first, count = first or sample, count + 1
@@ -90,71 +93,9 @@ def refuse_unable(samples: Sequence[Sample], recipe: Recipe) -> None:
         raise UsageError(
             f"The recipe '{recipe.name}' needs {what}, which {count} of {len(samples)} samples do not have",
             got=f"none for '{first.sample_id}'",
-            hint="give the missing files, choose others with -c, or leave these cells out with --skip-unable",
+            hint="give the missing files, choose others with -c, leave these cells out with --skip-unable"
+            + (", or see --depth" if "depth" in lacking else ""),
         )
-
-
-class Inputs:
-    """What lies on disk for a sample, read when first asked for and kept."""
-
-    def __init__(self, sample: Sample) -> None:
-        self.sample = sample
-
-    @functools.cached_property
-    def image(self) -> Image:
-        """(H, W, 3) uint8 sRGB."""
-        from robench.io.images import read_image
-
-        return read_image(self.sample.image)
-
-    @functools.cached_property
-    def source_sha256(self) -> str:
-        """Hash of the picture's file."""
-        return sha256_file(self.sample.image)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W) of the picture."""
-        return self.image.shape[0], self.image.shape[1]
-
-    @functools.cached_property
-    def mask(self) -> Mask | None:
-        """(H, W) float32 true mask of the clean picture, or None."""
-        from robench.io.images import read_mask
-
-        return None if self.sample.mask is None else read_mask(self.sample.mask, self.shape)
-
-    @functools.cached_property
-    def depth(self) -> Depth | None:
-        """(H, W) float32 metres, or None."""
-        from robench.io.depth import read_depth
-
-        return None if self.sample.depth is None else read_depth(self.sample.depth, self.shape)
-
-    @functools.cached_property
-    def scene(self) -> MeshScene | None:
-        """The ground-truth mesh before the sample's camera, for corruptions that re-light or re-render; or None."""
-        if self.sample.mesh is None or self.sample.camera is None:
-            return None
-        from robench.io.meshes import read_mesh
-        from robench.rendering.scene import MeshScene
-
-        return MeshScene(read_mesh(self.sample.mesh), self.camera)
-
-    @property
-    def camera(self) -> Camera:
-        """The sample's camera, or the one that a plain photograph is taken to have."""
-        from robench.data.folder import default_camera
-
-        height, width = self.shape
-        camera = self.sample.camera
-        if camera is None:
-            return default_camera(height, width, self.mask)
-        if (camera.width, camera.height) != (width, height):
-            raise SampleFailure(
-                "failed", f"the camera is for {camera.width}x{camera.height} pixels, the picture has {width}x{height}"
-            )
-        return camera
 
 
 @dataclass(frozen=True, eq=False)
@@ -359,10 +300,13 @@ class OnTheFly:
     Args:
         seed: The user's seed.
         makers: What makes the conditions that are no single corruption, by name; see `robench.engine.composed.makers`.
+        depths: Where depth comes from.
     """
 
-    def __init__(self, seed: int, makers: Mapping[str, Maker] | None = None) -> None:
-        self.seed, self.makers = seed, dict(makers or {})
+    def __init__(
+        self, seed: int, makers: Mapping[str, Maker] | None = None, depths: DepthSources = GIVEN_OR_MESH
+    ) -> None:
+        self.seed, self.makers, self.depths = seed, dict(makers or {}), depths
         self._corruptions: dict[str, Corruption] = {}
         self._inputs: OrderedDict[str, Inputs] = OrderedDict()
 
@@ -383,7 +327,7 @@ class OnTheFly:
 
     def inputs(self, sample: Sample) -> Inputs:
         """Return what lies on disk for a sample; the last few are kept."""
-        found = self._inputs.pop(sample.sample_id, None) or Inputs(sample)
+        found = self._inputs.pop(sample.sample_id, None) or Inputs(sample, self.depths)
         self._inputs[sample.sample_id] = found
         while len(self._inputs) > _KEPT_INPUTS:
             self._inputs.popitem(last=False)

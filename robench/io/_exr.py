@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 _MAGIC = 20000630
 _TILED_DEEP_OR_PARTS = 0x200 | 0x800 | 0x1000
-_TYPES = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
+_TYPES: Final[dict[int, np.dtype[Any]]] = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
 _COMPRESSIONS = ("none", "RLE", "ZIPS", "ZIP", "PIZ", "PXR24", "B44", "B44A", "DWAA", "DWAB")
 _LINES = {"none": 1, "RLE": 1, "ZIPS": 1, "ZIP": 16}
 _NAMES = ("depth.z", "depth.v", "z", "v", "depth", "y")
@@ -32,7 +32,8 @@ def decode_exr(data: bytes) -> NDArray[Any]:
     """Return the depth channel of an EXR file as (H, W), in its own type.
 
     Raises:
-        ValueError: If it is no such file, damaged, of a layout or compression that is not read, or has no depth channel.
+        ValueError: If it is no such file, damaged, has no depth channel, or is of a layout or compression that is not
+            read.
     """
     try:
         return _Reader(data).read()
@@ -75,7 +76,8 @@ class _Reader:
         if any(not np.array_equal(pixels[0], other, equal_nan=True) for other in pixels[1:]):
             names = ", ".join(channel.name for channel in channels)
             raise ValueError(f"it has no depth channel but {names}")
-        return pixels[0]
+        depth: NDArray[Any] = pixels[0]
+        return depth
 
     def _place(self, raw: bytes, channels: list[_Channel], wanted: list[int], out: NDArray[Any]) -> None:
         """Each line has one channel after the other."""

@@ -93,7 +93,7 @@ def test_corrupt_usage(run, people: Path, tmp_path: Path, options: list[str], sa
 
 
 def test_corrupt_without_depth(run, make_people, tmp_path: Path) -> None:
-    people = make_people(depth=False, name="bare")
+    people = make_people(depth=False, mesh=False, name="bare")
     code, _, err = run("corrupt", people, tmp_path / "csets", "--recipe", "2d-priors")
     assert code == 2
     assert "3 of 3 samples" in err

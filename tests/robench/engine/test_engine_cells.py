@@ -86,6 +86,7 @@ def test_roll_turns_the_camera_so_that_the_truth_falls_on_the_mask(people: Path)
 def test_needs_are_refused_before_work(make_people, plugins) -> None:
     root = make_people()
     (root / "depth" / "s1_0.npz").unlink()
+    (root / "meshes" / "s1_0.ply").unlink()
     samples, recipe = select(root).samples, custom_recipe(["darker", "foggy"], [1])
     with pytest.raises(
         UsageError, match=r"needs depth \(foggy\), which 1 of 3 samples do not have.*s1_0.*--skip-unable"

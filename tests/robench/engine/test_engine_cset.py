@@ -190,6 +190,7 @@ def test_bad_picture_is_a_failure_and_no_end(people: Path, tmp_path: Path, plugi
 def test_needs_depth(make_people, tmp_path: Path, plugins) -> None:
     people = make_people()
     (people / "depth" / "s2_0.npz").unlink()
+    (people / "meshes" / "s2_0.ply").unlink()
     with pytest.raises(UsageError, match="1 of 3 samples"):
         make(people, tmp_path / "csets", ("foggy",))
     assert not (tmp_path / "csets").exists(), "nothing was begun"
