@@ -171,7 +171,8 @@ def test_plain_pictures_are_fine(name, colour):
     assert result.image.shape == image.shape
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - {"bit_error", "camera_roll"}))
+# saturate washes out at levels 1 and 2 and glares from 3 on: two scales, of which 2 may lie farther from the picture.
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"bit_error", "camera_roll", "saturate"}))
 def test_severity_grows(name):
     """On average over pictures, PSNR falls with severity and SSIM does not rise (the same draw for all levels)."""
     quality, structure = np.zeros(5), np.zeros(5)
