@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from robench import registry
 from robench.contracts import Affine, Camera, Corruption, Depth, Image, Mask, Params
-from robench.engine.cells import Change, Inputs, Picture, apply, draw_params, moved
+from robench.engine.cells import Change, Picture, apply, draw_params, moved
 from robench.engine.conditions import Chain, Mixture, Recipe
+from robench.engine.inputs import Inputs
 from robench.errors import NotComparable, SampleFailure
 from robench.rng import generator
 
@@ -255,14 +256,14 @@ def composed_affine(last: Affine, *before: Affine | None) -> Affine:
 
 
 def left_frame(moves: tuple[Affine, ...], shape: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """Return which pixels of a picture were outside the frame after a map other than the last.
+    """Return which pixels of a picture a map moved out of the frame and a later one would move back in.
 
     Args:
         moves: (2, 3) maps of pixels, in the order of application.
         shape: (H, W).
 
     Returns:
-        (H, W) bool, or None if no pixel was: what the last map moves out needs no memory, it is out.
+        (H, W) bool of the picture before the first map, or None if there is no such pixel.
     """
     if len(moves) < 2:
         return None
@@ -272,6 +273,11 @@ def left_frame(moves: tuple[Affine, ...], shape: tuple[int, int]) -> NDArray[np.
     for a in moves[:-1]:
         x, y = a[0, 0] * x + a[0, 1] * y + a[0, 2], a[1, 0] * x + a[1, 1] * y + a[1, 2]
         lost |= (x < -0.5) | (x > width - 0.5) | (y < -0.5) | (y > height - 0.5)
+    last = composed_affine(*reversed(moves))
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    u, v = (row[0] * x + row[1] * y + row[2] for row in last)
+    far_u, far_v = np.abs(last[:, :2]).sum(axis=1)  # how far a resampled pixel spreads
+    lost &= (u > -far_u) & (u < width - 1 + far_u) & (v > -far_v) & (v < height - 1 + far_v)
     return lost if lost.any() else None
 
 

@@ -75,7 +75,9 @@ def _table(
     width, height = _extent(tiles)
     columns: list[int] = ([0] if (CLEAN, 0) in tiles else []) + [s for s in severities if s != 0]
     _, draw, font = _paper(8, 8, "")
-    margin = int(max(draw.textlength(name, font) for name in corruptions)) + 2 * _GAP
+    names = {name: name.replace("--", " +\n") for name in corruptions}  # a chain's parts stand below each other
+    lengths = [draw.textlength(line, font) for name in names.values() for line in name.split("\n")]
+    margin = int(max(lengths)) + 2 * _GAP
     top = _LABEL * (2 if title else 1)
     sheet, draw, font = _paper(
         margin + len(columns) * (width + _GAP) + _GAP, top + len(corruptions) * (height + _GAP) + _GAP, title
@@ -86,7 +88,7 @@ def _table(
         draw.text((x, top - _LABEL / 2), label, _INK, font, anchor="mm")
     for line, name in enumerate(corruptions):
         y = top + _GAP + line * (height + _GAP)
-        draw.text((_GAP, y + height / 2), name, _INK, font, anchor="lm")
+        draw.text((_GAP, y + height / 2), names[name], _INK, font, anchor="lm")
         for column, severity in enumerate(columns):
             x = margin + column * (width + _GAP)
             tile = tiles.get((CLEAN, 0) if severity == 0 else (name, severity))

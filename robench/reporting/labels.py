@@ -31,8 +31,15 @@ _UNITS = {"cm": "cm", "deg": "°", "1": ""}
 
 
 def corruption_label(name: str) -> str:
-    """Return ``H.265 CRF`` for ``h265_crf``, ``Camera roll (unaligned)`` for ``camera_roll (unaligned)``."""
-    words = [_WORDS.get(word, word) for word in re.split(r"[_ ]+", name) if word]
+    """Return ``H.265 CRF`` for ``h265_crf``, ``Camera roll (unaligned)`` for ``camera_roll (unaligned)``.
+
+    A chain without a name of its own is ``Fog 3D 2 + ISO noise 3`` for ``fog_3d-2--iso_noise-3``.
+    """
+    return " + ".join(_part_label(part) for part in name.split("--"))
+
+
+def _part_label(name: str) -> str:
+    words = [_WORDS.get(word, word) for word in re.split(r"[-_ ]+", name) if word]
     text = " ".join("colour" if word == "color" else word for word in words)
     return text[:1].upper() + text[1:]
 
