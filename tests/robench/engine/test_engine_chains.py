@@ -13,7 +13,6 @@ import pytest
 from robench import registry
 from robench.analysis import degradation_table, read_rows
 from robench.contracts import Card
-from robench.engine import cset_writer
 from robench.engine.cells import Cell, Change, OnTheFly, Picture, is_able, needs_of, plan_cells, refuse_unable
 from robench.engine.composed import Beside, Composed, carried_depth, composed_affine, left_frame, makers
 from robench.engine.conditions import Chain, Mixture, Part, Recipe, RecipeCell
@@ -556,17 +555,17 @@ def test_processes_do_not_change_a_byte(installed: Recipe, people: Path, tmp_pat
 
 def test_resumed_set_is_the_undisturbed_one(recipe: Recipe, people: Path, tmp_path: Path, monkeypatch) -> None:
     whole = content(write_set(select(people), recipe, 0, tmp_path / "whole", quiet=True).folder)
-    writes = 0
+    calls = 0
 
-    def stopping(path, image, real=cset_writer.write_png):
-        nonlocal writes
-        writes += 1
-        if writes == 13:
+    def stopping(self, cell, real=OnTheFly.picture):
+        nonlocal calls
+        calls += 1
+        if calls == 13:
             raise KeyboardInterrupt
-        return real(path, image)
+        return real(self, cell)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cset_writer, "write_png", stopping)
+        patch.setattr(OnTheFly, "picture", stopping)
         with pytest.raises(KeyboardInterrupt):
             write_set(select(people), recipe, 0, tmp_path / "csets", quiet=True)
     again = write_set(select(people), recipe, 0, tmp_path / "csets", quiet=True)
