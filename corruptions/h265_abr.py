@@ -10,7 +10,7 @@ from corruptions._base import PAPER_3DCC, Card, Corrupted, Image, Params, checke
 
 CARD = Card(
     name="h265_abr",
-    version="1",
+    version="2",
     summary="The picture as the last frame of a still clip in H.265 at a fraction of its H.264 bit rate.",
     reference=f"{PAPER_3DCC}, H.265 ABR",
     extra={
@@ -25,6 +25,7 @@ CARD = Card(
             "that of a file with camera motion; about 3 dB milder than 120 still frames at 25 a second, but without "
             "the floor that makes its levels 4 and 5 the same",
             "the picture itself is encoded, not the lossy H.264 clip",
+            "rd=1, the rate-distortion search of the encoder's faster presets",
             "one encoder thread (pools=none, frame-threads=1): the published setting gives other pixels on every run",
             "odd sides, and sides below 64, are padded by repeated rows and columns and cut back, not cropped",
         ],
