@@ -137,7 +137,9 @@ def run(image: Image, corruptions: Mapping[str, Corruption], params: Params, aux
         if change.view_change is not None:
             told["view_change"] = change.view_change.tolist()
         notes.append(told)
-    return beside.change(image, {"parts": notes})
+    # Depth that no part asks for may be costly to have, and its absence is no failure of this picture.
+    with_depth = any("depth" in corruptions[part["corruption"]].card.needs for part in params["parts"])
+    return beside.change(image, {"parts": notes}, with_depth=with_depth)
 
 
 class Beside:
@@ -233,14 +235,20 @@ class Beside:
             return scene
         return scene.followed(self._view_change, self._affine)
 
-    def change(self, image: Image, notes: Mapping[str, Any]) -> Change:
-        """Return all changes so far as one; mask and depth where moving the clean ones would not do."""
+    def change(self, image: Image, notes: Mapping[str, Any], *, with_depth: bool) -> Change:
+        """Return all changes so far as one; mask and depth where moving the clean ones would not do.
+
+        Args:
+            image: (H, W, 3) uint8, the last picture.
+            notes: What the corruptions said.
+            with_depth: False leaves out the depth that no corruption drew.
+        """
         from robench.masking.carry import quantised
 
         mask, depth = None, None
         if self._mask is not None or left_frame(self._mask_moves, self._shape) is not None:
             mask = None if self.mask is None else quantised(self.mask)
-        if self._depth is not None or left_frame(self._depth_moves, self._shape) is not None:
+        if self._depth is not None or (with_depth and left_frame(self._depth_moves, self._shape) is not None):
             depth = self.depth
         return Change(image, self._affine, notes, self._view_change, mask, depth)
 
