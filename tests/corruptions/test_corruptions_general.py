@@ -176,12 +176,14 @@ def test_plain_pictures_are_fine(name, colour):
 def test_severity_grows(name):
     """On average over pictures, PSNR falls with severity and SSIM does not rise (the same draw for all levels)."""
     quality, structure = np.zeros(5), np.zeros(5)
-    for seed in range(3):
+    # Lamps are ranked by the light on the person, while the wall behind them takes what each lamp gives: more draws.
+    pictures = 10 if name == "shadow" else 3
+    for seed in range(pictures):
         image, depth, _ = person(128, 128, seed)
         for severity in range(1, 6):
             result = corrupt(name, severity, image, depth, seed).image
-            quality[severity - 1] += psnr(image, result) / 3
-            structure[severity - 1] += structural_similarity(image, result, channel_axis=2) / 3
+            quality[severity - 1] += psnr(image, result) / pictures
+            structure[severity - 1] += structural_similarity(image, result, channel_axis=2) / pictures
     assert (np.diff(quality) < 0).all(), quality
     if name != "zoom_blur_2d":
         assert (np.diff(structure) < 0.01).all(), structure
