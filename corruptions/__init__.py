@@ -41,6 +41,7 @@ NAMES = {
     "flash": "corruptions.flash:Flash",
     "fog": "corruptions.common.fog:Fog",
     "fog_3d": "corruptions.fog_3d:Fog3D",
+    "frost": "corruptions.common.frost:Frost",
     "gaussian_noise": "corruptions.common.gaussian_noise:GaussianNoise",
     "h265_abr": "corruptions.h265_abr:H265Abr",
     "h265_crf": "corruptions.h265_crf:H265Crf",
