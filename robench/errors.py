@@ -81,6 +81,12 @@ class NotComparable(RobenchError):
     exit_code = ExitCode.NOT_COMPARABLE
 
 
+class TooManyFailures(RobenchError):
+    """More samples could not be done than the user allows; what was done is kept."""
+
+    exit_code = ExitCode.TOO_MANY_FAILURES
+
+
 class Mismatch(RobenchError):
     """Stored bytes or values differ from what their record says."""
 

@@ -1,8 +1,8 @@
 """Corrupted sets on disk: their name, their index, reading them, and making one image again from its index row.
 
-A set is a folder ``<dataset>-<recipe>-<id8>/`` with ``manifest.json``, ``index.parquet`` (a row an image) and
-``images/<corruption>/<severity>/<sample>.png``. Its id is a hash of what its bytes depend on: data, recipe and versions
-of its corruptions, seed, samples.
+A set is a folder ``<dataset>-<recipe>-<id8>/`` with ``manifest.json``, ``index.parquet`` (a row an image),
+``images/<corruption>/<severity>/<sample>.png``, and true masks and depth in ``masks/true/`` and ``depth/``. Its id is a
+hash of what its pixels depend on: data, recipe and versions of its corruptions, seed, samples, made depth.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from robench import registry
 from robench.contracts import Camera, Depth, Image, Mask, Sample
+from robench.data.depth_sources import DepthSources
 from robench.data.ids import safe_id
 from robench.engine.cells import Cell, Change, Inputs, OnTheFly, Picture, apply, moved
 from robench.engine.composed import replayed
@@ -28,7 +29,7 @@ from robench.engine.recipes import CLEAN, Recipe, RecipeCell
 from robench.engine.selection import Selection, select
 from robench.errors import Mismatch, NotComparable, SampleFailure, UsageError
 from robench.io.files import atomic_path, json_text, read_json, safe_join, sha256_bytes
-from robench.io.images import pixels_sha256, read_image, read_mask
+from robench.io.images import STORED, PictureFormat, pixels_sha256, read_image, read_mask
 
 FORMAT = 2
 """Version of the folder's layout; goes up when a reader must know."""
@@ -51,23 +52,39 @@ COLUMNS = {
     "source_sha256": "string",
     "pixels_sha256": "string",
     "file_sha256": "string",
+    "mask_path": "string",
+    "mask_sha256": "string",
+    "depth_path": "string",
+    "depth_sha256": "string",
+    "depth_source": "string",
+    "depth_invalid": "string",
+    "camera": "string",
+    "camera_source": "string",
+    "source": "string",
+    "mesh": "string",
 }
 """Columns of the index. ``params``, ``affine``, ``view_change``, ``notes`` are JSON; ``true_mask`` is the hash of the
 true mask's pixels where the corruption drew one, else null; ``pixels_sha256`` outlives any PNG encoder."""
+
+FILES = (("path", "file_sha256"), ("mask_path", "mask_sha256"), ("depth_path", "depth_sha256"))
+"""Columns that name a file of the set, and the columns of its hash."""
 
 Key = tuple[str, str, int]
 """(sample_id, corruption, severity)"""
 
 
-def set_identity(selection: Selection, recipe_identity: Sequence[Any], seed: int) -> str:
+def set_identity(
+    selection: Selection, recipe_identity: Sequence[Any], seed: int, depth: Mapping[str, Any] | None = None
+) -> str:
     """Return the full id of the set that these make: also the identity of pictures that are never stored.
 
     Args:
         selection: The samples.
         recipe_identity: `Recipe.identity`.
         seed: The user's seed.
+        depth: `depth_identity`.
     """
-    parts = {
+    parts: dict[str, Any] = {
         "format": FORMAT,
         "dataset": selection.dataset,
         "revision": selection.revision,
@@ -75,26 +92,54 @@ def set_identity(selection: Selection, recipe_identity: Sequence[Any], seed: int
         "recipe": list(recipe_identity),
         "seed": seed,
     }
+    if depth is not None:
+        parts["depth"] = dict(depth)
     return sha256_bytes(json_text(parts).encode())
 
 
-def set_name(selection: Selection, recipe: Recipe, cset_id: str) -> str:
-    """Return the folder's name."""
-    return f"{selection.title}-{safe_id(recipe.name)}-{cset_id[:8]}"
+def depth_identity(
+    samples: Sequence[Sample], needs: Mapping[str, frozenset[str]], depths: DepthSources
+) -> dict[str, Any] | None:
+    """Return what the pixels of a set owe to made depth; None where no corruption asks, or all depth is the data's."""
+    return depths.identity(samples) if any("depth" in names for names in needs.values()) else None
 
 
-def image_path(cell: Cell) -> str:
+def manifest_sha256(manifest: Mapping[str, Any]) -> str:
+    """Return the hash of a manifest's content, which its ``manifest_sha256`` states."""
+    return sha256_bytes(json_text({k: v for k, v in manifest.items() if k != "manifest_sha256"}).encode())
+
+
+def set_name(selection: Selection, recipe: Recipe, cset_id: str, picture_format: PictureFormat = "png") -> str:
+    """Return the folder's name. The format of the pictures is no part of the id: their pixels are the same."""
+    form = "" if picture_format == "png" else STORED[picture_format].replace(".", "-")
+    return f"{selection.title}-{safe_id(recipe.name)}-{cset_id[:8]}{form}"
+
+
+def image_path(cell: Cell, picture_format: PictureFormat = "png") -> str:
     """Return where a picture lies in its set, as a relative POSIX path."""
-    return f"images/{safe_id(cell.corruption)}/{cell.severity}/{safe_id(cell.sample.sample_id)}.png"
+    name = safe_id(cell.sample.sample_id) + STORED[picture_format]
+    return f"images/{safe_id(cell.corruption)}/{cell.severity}/{name}"
+
+
+def clean_path(sample: Sample) -> str:
+    """Return where the clean picture of a sample lies in a set of PNGs."""
+    return image_path(Cell(sample, CLEAN, 0))
+
+
+def companion_path(folder: str, picture: str) -> str:
+    """Return where the PNG lies that belongs to a picture (both relative POSIX paths)."""
+    return f"{folder}/{PurePosixPath(picture).relative_to('images').with_suffix('.png')}"
 
 
 def true_mask_path(picture: str) -> str:
     """Return where the true mask lies that a corruption drew with a picture (both relative POSIX paths)."""
-    return f"masks/true/{picture.removeprefix('images/')}"
+    return companion_path("masks/true", picture)
 
 
-def index_row(cell: Cell, picture: Picture, source_sha256: str, file_sha256: str) -> dict[str, Any]:
-    """Return the index row of a picture; see `COLUMNS`."""
+def index_row(
+    cell: Cell, picture: Picture, path: str, source_sha256: str, file_sha256: str, beside: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the index row of a picture; see `COLUMNS`. `beside` has those from ``mask_path`` on."""
     height, width = picture.image.shape[:2]
     drawn = picture.true_mask if picture.drawn_mask else None
     return {
@@ -104,7 +149,7 @@ def index_row(cell: Cell, picture: Picture, source_sha256: str, file_sha256: str
         "corruption": cell.corruption,
         "corruption_version": picture.corruption_version,
         "severity": cell.severity,
-        "path": image_path(cell),
+        "path": path,
         "params": json.dumps(picture.params, sort_keys=True, allow_nan=False),
         "affine": None if picture.affine is None else json.dumps(picture.affine.tolist()),
         "view_change": None if picture.view_change is None else json.dumps(picture.view_change.tolist()),
@@ -115,6 +160,7 @@ def index_row(cell: Cell, picture: Picture, source_sha256: str, file_sha256: str
         "source_sha256": source_sha256,
         "pixels_sha256": picture.sha256,
         "file_sha256": file_sha256,
+        **beside,
     }
 
 
@@ -227,6 +273,11 @@ class CorruptedSet:
         """`Recipe.identity` as it was then, whatever versions are installed now."""
         cells = self.manifest["recipe"]["cells"]
         return sorted([c["corruption"], c["version"], list(c["severities"])] for c in cells)
+
+    def depth_identity(self, samples: Sequence[Sample]) -> dict[str, Any] | None:
+        """Return what the pixels of these samples owe to made depth; see `depth_identity`."""
+        stored = self.manifest["depth"]
+        return None if stored is None else DepthSources.from_facts(stored).identity(samples)
 
     def able(self, cell: Cell) -> bool:
         """True if the set has the picture, or tried to make it and failed."""

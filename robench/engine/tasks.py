@@ -9,9 +9,11 @@ from typing import Any
 
 from robench import registry
 from robench.contracts import Masker, Metric
+from robench.data.depth_sources import DepthSources, choose_depth
 from robench.engine.cells import Cell, OnTheFly, PictureSource, is_able, needs_of, plan_cells, refuse_unable
 from robench.engine.composed import makers
-from robench.engine.cset import CorruptedSet, is_set, open_set, set_identity
+from robench.engine.cset import CorruptedSet, depth_identity, is_set, open_set, set_identity
+from robench.engine.inputs import GIVEN_OR_MESH
 from robench.engine.masks import StoredMasks, load_masker, refuse_without_masks
 from robench.engine.recipes import Recipe, choose_recipe
 from robench.engine.selection import Selection, select, spread
@@ -44,6 +46,9 @@ class Options:
         subjects: Only these.
         views: Only these angles, degrees.
         seed: Of the corruptions, from 0 up; None for 0, or for the seed of `cset`.
+        depth: Where depth comes from; see `robench.data.depth_sources.choose_depth`.
+        depth_weights: Folder of a depth network.
+        depth_unit: Unit of depth files that do not declare one.
         device: ``cpu``, ``cuda`` or ``auto``.
         model_options: Options of the model by name; see `robench.engine.model_options`.
         batch_size: Requests at once.
@@ -69,6 +74,9 @@ class Options:
     subjects: Sequence[str] | None = None
     views: Sequence[float] | None = None
     seed: int | None = None
+    depth: str | None = None
+    depth_weights: Path | None = None
+    depth_unit: str | None = None
     device: str = "auto"
     model_options: Mapping[str, str] = field(default_factory=dict)
     batch_size: int = 1
@@ -93,6 +101,7 @@ class Task:
         stored_masks: Masks made before, or None.
         metrics: In order of names.
         needs: What each corruption needs beside the picture.
+        depths: Where depth comes from, when pictures are made on the fly.
     """
 
     selection: Selection
@@ -105,6 +114,7 @@ class Task:
     stored_masks: StoredMasks | None
     metrics: tuple[Metric, ...]
     needs: Mapping[str, frozenset[str]]
+    depths: DepthSources = GIVEN_OR_MESH
 
     def cells(self) -> Iterator[Cell]:
         """Yield every cell, sample by sample, clean first."""
@@ -112,7 +122,7 @@ class Task:
 
     def able(self, cell: Cell) -> bool:
         """True if the picture of a cell can be had."""
-        return self.cset.able(cell) if self.cset is not None else is_able(cell, self.needs)
+        return self.cset.able(cell) if self.cset is not None else is_able(cell, self.needs, self.depths)
 
     @property
     def size(self) -> int:
@@ -139,7 +149,7 @@ def plan_task(options: Options) -> Task:
     if options.cset is not None:
         cset = open_set(options.cset)
         selection, recipe, seed = cset.select(options.data, **choice), cset.recipe, cset.seed
-        cset_id = set_identity(selection, cset.recipe_identity, seed)
+        cset_id = set_identity(selection, cset.recipe_identity, seed, cset.depth_identity(selection.samples))
         refuse_without_masks(masker, selection.samples)
         stored = StoredMasks(cset, masker)
         return Task(selection, recipe, seed, cset_id, cset, cset, masker, stored, metrics, {})
@@ -149,13 +159,16 @@ def plan_task(options: Options) -> Task:
         raise UsageError(f"{options.data} is a corrupted set, not a data set", hint=f"--cset {options.data}")
     recipe = choose_recipe(options.recipe, options.corruptions, options.severities)
     needs = needs_of(recipe)
+    depths = choose_depth(options.depth, options.depth_weights, options.depth_unit)
     selection = select(options.data, options.dataset, options.split, **choice)
     if not options.skip_unable:
-        refuse_unable(selection.samples, recipe)
+        refuse_unable(selection.samples, recipe, depths)
     refuse_without_masks(masker, selection.samples)
     seed = options.seed or 0
-    cset_id = set_identity(selection, recipe.identity(), seed)
-    return Task(selection, recipe, seed, cset_id, OnTheFly(seed, makers(recipe)), None, masker, None, metrics, needs)
+    made = depth_identity(selection.samples, needs, depths)
+    cset_id = set_identity(selection, recipe.identity(), seed, made)
+    pictures = OnTheFly(seed, makers(recipe), depths)
+    return Task(selection, recipe, seed, cset_id, pictures, None, masker, None, metrics, needs, depths)
 
 
 def failure_limit(text: str | None) -> Callable[[int], float]:
@@ -201,8 +214,10 @@ def _check(options: Options) -> None:
     if options.checkpoint is not None and not options.checkpoint.exists():
         raise UsageError(f"There is no checkpoint {options.checkpoint}", hint="robench show model " + options.model)
     if options.cset is not None:
-        for name in ("recipe", "corruptions", "severities", "seed", "split", "dataset"):
+        fixed = ("recipe", "corruptions", "severities", "seed", "split", "dataset")
+        for name in (*fixed, "depth", "depth_weights", "depth_unit"):
             if getattr(options, name) is not None:
+                said = name.replace("_", "-")
                 raise UsageError(
-                    f"A corrupted set already fixes the {name}, but --{name} is given too", expected="only one of them"
+                    f"A corrupted set already fixes the {said}, but --{said} is given too", expected="only one of them"
                 )

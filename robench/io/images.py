@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ MIN_SIDE: Final = 32
 MAX_SIDE: Final = 16384
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """File name suffixes (lower case) that are taken for pictures."""
+
+PictureFormat = Literal["png", "webp-lossless"]
+STORED: Final[dict[PictureFormat, str]] = {"png": ".png", "webp-lossless": ".webp"}
+"""Formats in which pictures are stored, all without loss, and their suffixes."""
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 # What a turn of the camera (EXIF 0x0112) asks of the pixels, as NumPy operations on (H, W, ...).
@@ -156,6 +160,42 @@ def write_png(path: Path, image: NDArray[Any]) -> str:
     return sha256_bytes(data)
 
 
+def encode_picture(image: Image, picture_format: PictureFormat) -> bytes:
+    """Return a picture as a file in one of `STORED`; the same pixels give the same bytes by the same codec.
+
+    Args:
+        image: (H, W, 3) uint8 sRGB.
+        picture_format: ``png``, or ``webp-lossless``: about half the size for twice the time.
+
+    Raises:
+        SampleFailure: If the format cannot hold the picture (WebP: more than 16383 pixels on a side).
+    """
+    if picture_format == "png":
+        return encode_png(image)
+    from io import BytesIO
+
+    from PIL import Image as Pillow
+
+    buffer = BytesIO()
+    try:
+        # Effort 0: 5 ms a 512 x 512 picture and 4 % larger than the best, which takes six times as long.
+        Pillow.fromarray(image).save(buffer, "WEBP", lossless=True, quality=0, method=0)
+    except (OSError, ValueError) as error:
+        raise SampleFailure("failed", f"the picture cannot be stored as WebP: {error}") from error
+    return buffer.getvalue()
+
+
+def encode_mask(mask: NDArray[Any]) -> bytes:
+    """Return a (H, W) mask in [0, 1] as an 8-bit grey PNG (steps of 1/255).
+
+    Raises:
+        ValueError: If a value is outside [0, 1] or not a number.
+    """
+    if not (mask.min() >= 0 and mask.max() <= 1):
+        raise ValueError("a mask has values in [0, 1]")
+    return encode_png(np.rint(np.asarray(mask, np.float64) * 255).astype(np.uint8))
+
+
 def write_mask(path: Path, mask: NDArray[Any]) -> str:
     """Write a (H, W) mask in [0, 1] as an 8-bit grey PNG (steps of 1/255); returns the SHA-256 of the file.
 
@@ -163,9 +203,9 @@ def write_mask(path: Path, mask: NDArray[Any]) -> str:
         ValueError: If a value is outside [0, 1] or not a number.
         UsageError, EnvironmentNotReady: If the file cannot be written.
     """
-    if not (mask.min() >= 0 and mask.max() <= 1):
-        raise ValueError("a mask has values in [0, 1]")
-    return write_png(path, np.rint(np.asarray(mask, np.float64) * 255).astype(np.uint8))
+    data = encode_mask(mask)
+    write_bytes_atomic(path, data)
+    return sha256_bytes(data)
 
 
 def pixels_sha256(image: NDArray[Any]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robench.engine import cset_writer
+from robench.engine import set_maker, set_pool
 from robench.engine.cells import Inputs, plan_cells
 from robench.engine.cset import INDEX, JOURNAL, MANIFEST, open_set, read_index, replay
 from robench.engine.cset_writer import plan_set, write_set
@@ -38,6 +38,9 @@ def test_layout_and_manifest(people: Path, tmp_path: Path, plugins, read_manifes
         INDEX,
         *(f"images/clean/0/s{s}_0.png" for s in range(3)),
         *(f"images/{c}/{n}/s{s}_0.png" for c in ("darker", "side_step") for n in (1, 3) for s in range(3)),
+        "depth/depth.json",
+        *(f"{kind}/clean/0/s{s}_0.png" for kind in ("masks/true", "depth") for s in range(3)),
+        *(f"{k}/side_step/{n}/s{s}_0.png" for k in ("masks/true", "depth") for n in (1, 3) for s in range(3)),
     }
     assert manifest["complete"]
     assert manifest["dataset"]["root"] == "../../people"
@@ -112,14 +115,15 @@ def test_interrupted_work_is_kept(people: Path, tmp_path: Path, plugins, monkeyp
     whole = content(make(people, tmp_path / "whole").folder)
     writes = 0
 
-    def stopping(path, image, real=cset_writer.write_png):
+    def stopping(path, data, real=set_maker.write_bytes_atomic):
         nonlocal writes
-        writes += 1
-        if writes == 8:
-            raise KeyboardInterrupt
-        return real(path, image)
+        if "images" in path.parts:
+            writes += 1
+            if writes == 8:
+                raise KeyboardInterrupt
+        return real(path, data)
 
-    monkeypatch.setattr(cset_writer, "write_png", stopping)
+    monkeypatch.setattr(set_maker, "write_bytes_atomic", stopping)
     with pytest.raises(KeyboardInterrupt):
         make(people, tmp_path / "csets")
     folder = next((tmp_path / "csets").iterdir())
@@ -134,7 +138,7 @@ def test_interrupted_work_is_kept(people: Path, tmp_path: Path, plugins, monkeyp
 
 
 def test_interrupted_processes_hand_over_what_they_finished(people: Path, tmp_path: Path, monkeypatch) -> None:
-    real, calls = cset_writer.wait, 0
+    real, calls = set_pool.wait, 0
 
     def interrupted(*args, **kwargs):
         nonlocal calls
@@ -143,12 +147,12 @@ def test_interrupted_processes_hand_over_what_they_finished(people: Path, tmp_pa
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(cset_writer, "wait", interrupted)
+    monkeypatch.setattr(set_pool, "wait", interrupted)
     corruptions = ("iso_noise", "color_quant")
     with pytest.raises(KeyboardInterrupt):
         make(people, tmp_path / "csets", corruptions, (1, 2, 3, 4, 5), jobs=2)
     folder = next((tmp_path / "csets").iterdir())
-    stored = len(list(folder.rglob("*.png")))
+    stored = len(list((folder / "images").rglob("*.png")))
     assert 0 < stored < 33
     again = make(people, tmp_path / "csets", corruptions, (1, 2, 3, 4, 5))
     assert again.made == 33 - stored, "every finished picture was recorded"
@@ -163,7 +167,7 @@ def test_full_and_read_only_disk(people: Path, tmp_path: Path, plugins, monkeypa
 
     def replace(source, target):
         nonlocal count
-        count += str(target).endswith(".png")
+        count += "/images/" in str(target)
         if count > 5:
             raise OSError(number, "refused", str(target))
         real(source, target)

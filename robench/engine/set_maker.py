@@ -1,0 +1,169 @@
+"""Making the pictures of a set in one process, with what belongs to them: true mask, depth, camera, truth.
+
+A stranger's code reads a set without robench: beside each picture lie its true mask and its depth where the data has
+them, once for the clean picture and again where a corruption moved or drew them; the index says which belongs to which.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from robench.contracts import Affine, Depth, Sample
+from robench.data.depth_sources import DepthSources
+from robench.engine.cells import Cell, Inputs, Maker, OnTheFly, Picture
+from robench.engine.cset import clean_path, companion_path, image_path, index_row
+from robench.errors import RobenchError, SampleFailure, UsageError
+from robench.io.depth import encode_depth_mm
+from robench.io.files import sha256_bytes, write_bytes_atomic
+from robench.io.images import PictureFormat, encode_mask, encode_picture
+
+Condition = tuple[str, int]
+Result = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+"""Index rows, and failures as ``sample_id, corruption, severity, message``."""
+_KEPT = 8
+
+
+@dataclass(frozen=True)
+class SetSpec:
+    """What every process that works on a set must know. Plain values, for worker processes.
+
+    Attributes:
+        folder: The set.
+        root: Folder of the data set, to which paths of pictures and meshes in the index are relative.
+        seed: The user's seed.
+        makers: What makes the composed conditions, by name.
+        depths: Where depth comes from.
+        with_depth: True if a corruption of the recipe needs depth, so that it is made where it is not given.
+        picture_format: How pictures are stored.
+    """
+
+    folder: Path
+    root: Path
+    seed: int
+    makers: Mapping[str, Maker]
+    depths: DepthSources
+    with_depth: bool
+    picture_format: PictureFormat = "png"
+
+
+class SetMaker:
+    """Makes and stores pictures. Keeps the last samples' files, so give the conditions of a sample one after another.
+
+    Args:
+        spec: The set.
+    """
+
+    def __init__(self, spec: SetSpec) -> None:
+        self.spec = spec
+        self.source = OnTheFly(spec.seed, spec.makers, spec.depths)
+        self._kept: dict[str, dict[str, Any]] = {}
+
+    def make(self, sample: Sample, conditions: Sequence[Condition]) -> Result:
+        """Make and store the pictures of one sample; one that cannot be made is a failure and no end."""
+        rows, failures = [], []
+        for corruption, severity in conditions:
+            cell = Cell(sample, corruption, severity)
+            try:
+                picture = self.source.picture(cell)
+                inputs = self.source.inputs(sample)
+                source_sha256 = inputs.source_sha256
+                data = encode_picture(picture.image, self.spec.picture_format)
+                beside = self._beside(cell, picture, inputs)
+            except SampleFailure as error:
+                failures.append({"sample_id": sample.sample_id, "corruption": corruption, "severity": severity})
+                failures[-1]["message"] = error.message
+                continue
+            path = image_path(cell, self.spec.picture_format)
+            write_bytes_atomic(self.spec.folder / path, data)
+            rows.append(index_row(cell, picture, path, source_sha256, sha256_bytes(data), beside))
+        return rows, failures
+
+    def _beside(self, cell: Cell, picture: Picture, inputs: Inputs) -> dict[str, Any]:
+        """Store mask and depth of a picture, and return the columns of its row that tell of them and of the truth."""
+        sample = cell.sample
+        clean = self._clean(sample, inputs)
+        columns = dict(clean)
+        own = image_path(cell, self.spec.picture_format)
+        if picture.true_mask is not None and (picture.drawn_mask or picture.affine is not None):
+            columns |= self._stored("mask", companion_path("masks/true", own), encode_mask(picture.true_mask))
+        if picture.depth is not None or (clean["depth_path"] is not None and picture.affine is not None):
+            depth = picture.depth
+            if depth is None:
+                assert inputs.depth is not None
+                assert picture.affine is not None
+                depth = carried_depth(inputs.depth, picture.affine)
+            columns |= self._stored("depth", companion_path("depth", own), encode_depth_mm(depth))
+        camera = json.dumps(picture.camera.to_json(), sort_keys=True)
+        return columns | {"camera": camera, "camera_source": "assumed" if sample.camera is None else "given"}
+
+    def _clean(self, sample: Sample, inputs: Inputs) -> dict[str, Any]:
+        """Store mask and depth of the clean picture once, and return the columns that tell of them."""
+        if sample.sample_id in self._kept:
+            return self._kept[sample.sample_id]
+        path = clean_path(sample)
+        nothing = dict.fromkeys(("mask_path", "mask_sha256", "depth_path", "depth_sha256", "depth_source"))
+        columns: dict[str, Any] = {
+            **nothing,
+            "depth_invalid": None,
+            "source": _relative(sample.image, self.spec.root),
+            "mesh": _relative(sample.mesh, self.spec.root),
+        }
+        if inputs.mask is not None:
+            columns |= self._stored("mask", companion_path("masks/true", path), encode_mask(inputs.mask))
+        if self.spec.with_depth or self.spec.depths.source_of(sample) == "given":
+            try:
+                found = inputs.depth_map
+            except (SampleFailure, UsageError) as error:
+                # A corruption that needs it fails with this reason; the others do not depend on it.
+                columns |= {"depth_source": f"unreadable: {_reason(error)}"}
+                found = None
+            if found is not None:
+                columns |= self._stored("depth", companion_path("depth", path), encode_depth_mm(found.depth))
+                invalid = json.dumps(dict(found.invalid), sort_keys=True)
+                columns |= {"depth_source": found.source, "depth_invalid": invalid}
+        while len(self._kept) >= _KEPT:
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[sample.sample_id] = columns
+        return columns
+
+    def _stored(self, kind: str, path: str, data: bytes) -> dict[str, str]:
+        write_bytes_atomic(self.spec.folder / path, data)
+        return {f"{kind}_path": path, f"{kind}_sha256": sha256_bytes(data)}
+
+
+def carried_depth(depth: Depth, affine: Affine) -> Depth:
+    """Move depth as a corruption moved its picture: the nearest value, since a mean of two surfaces is neither.
+
+    A turn about the viewing axis, a zoom or a shift leaves the distance along that axis as it is.
+
+    Args:
+        depth: (H, W) float32 metres, ``+inf`` where nothing is there.
+        affine: (2, 3) map from old to new pixel coordinates.
+
+    Returns:
+        (H, W) float32 metres, ``+inf`` also beyond the border of the old picture.
+    """
+    import cv2
+
+    height, width = depth.shape
+    # Zero stands for "nothing" while it is moved: not every resampler can hold infinity at the border.
+    finite = np.where(np.isfinite(depth), depth, np.float32(0))
+    moved = cv2.warpAffine(
+        finite, affine, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0
+    )
+    return np.where(moved > 0, moved, np.float32(np.inf)).astype(np.float32)
+
+
+def _relative(path: Path | None, root: Path) -> str | None:
+    return None if path is None else PurePosixPath(os.path.relpath(path, root)).as_posix()
+
+
+def _reason(error: RobenchError) -> str:
+    return error.message if isinstance(error, SampleFailure) else error.what
