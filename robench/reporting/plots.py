@@ -29,6 +29,8 @@ SMALL, NORMAL = 6.5, 7.5
 FORMATS = ("svg", "png", "pdf")
 _GREY, _LIGHT = "#555555", "#DDDDDD"
 _UNALIGNED = " (unaligned)"
+_LINE = 26
+"""Characters of a chain's label in a line."""
 
 
 def series_of(table: pd.DataFrame, metric: str) -> list[tuple[str, pd.DataFrame]]:
@@ -63,7 +65,9 @@ def bar_plot(table: pd.DataFrame, metric: str) -> Figure:
     order = corrupted.groupby("corruption")["value"].mean().sort_values(ascending=lower_is_better, na_position="first")
     names = [str(name) for name in order.index]
     thickness = 0.8 / len(series)
-    figure, axes = _figure(ONE_COLUMN, 0.75 + 0.2 * max(len(names), 2) * max(1.0, 0.55 * len(series)))
+    labels = [_wrapped(name) for name in names]
+    lines = max((label.count("\n") + 1 for label in labels), default=1)
+    figure, axes = _figure(ONE_COLUMN, 0.75 + 0.2 * max(len(names), 2) * max(1.0, 0.55 * len(series), 0.65 * lines))
     ax = axes[0]
     for index, (label, part) in enumerate(series):
         colour = OKABE_ITO[index % len(OKABE_ITO)]
@@ -78,7 +82,7 @@ def bar_plot(table: pd.DataFrame, metric: str) -> Figure:
         style: dict[str, Any] = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.8, "capthick": 0.8}
         ax.errorbar(values[known], at[known], xerr=np.maximum(spread[:, known], 0), zorder=3, **style)
         _mark_failures(ax, rows, at)
-    ax.set_yticks(np.arange(len(names)), [corruption_label(name) for name in names], fontsize=NORMAL)
+    ax.set_yticks(np.arange(len(names)), labels, fontsize=NORMAL)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xlim(left=0)
     ax.margins(x=0.12)
@@ -112,7 +116,7 @@ def severity_curves(table: pd.DataFrame, metric: str) -> Figure:
     for ax, name in zip(axes, names, strict=False):
         for index, (label, part) in enumerate(series):
             _curve(ax, part, name, label, index)
-        ax.set_title(corruption_label(name), fontsize=NORMAL, pad=3)
+        ax.set_title(_wrapped(name), fontsize=NORMAL, pad=3)
         ax.grid(color=_LIGHT, linewidth=0.6)
     top = max(int(s) for s in rows["severity"])
     for index, ax in enumerate(axes):
@@ -167,6 +171,18 @@ def _figure(width: float, height: float, down: int = 1, across: int = 1) -> tupl
         ax.spines[["left", "bottom"]].set_linewidth(0.6)
         ax.tick_params(labelsize=SMALL, width=0.6, length=2.5)
     return figure, axes
+
+
+def _wrapped(name: str) -> str:
+    """Return the label of a corruption, that of a chain in lines that break between its parts."""
+    lines, line = [], ""
+    for part in corruption_label(name).split(" + "):
+        if line and len(line) + len(part) > _LINE:
+            lines.append(f"{line} +")
+            line = part
+        else:
+            line = f"{line} + {part}" if line else part
+    return "\n".join([*lines, line])
 
 
 def _clean_line(ax: Axes, part: pd.DataFrame, colour: str, *, alone: bool) -> None:
