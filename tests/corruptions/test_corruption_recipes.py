@@ -1,34 +1,79 @@
-"""The recipe files name what exists."""
+"""The recipe files name what exists, and are what they are called after."""
 
 import pytest
 import yaml
-from corruption_pictures import ALL, PAPER
+from corruption_pictures import PAPER
 
-from corruptions import load
+from corruptions import NAMES, load
 from corruptions.recipes import folder
 
-NAMES = ["2d-priors", "3dcc-12", "clean"]
+FILES = sorted(path.stem for path in folder().glob("*.yaml"))
+COMMON_15 = [
+    *("gaussian_noise", "shot_noise", "impulse_noise"),
+    *("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    *("snow", "frost", "fog", "brightness"),
+    *("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+]
+SHARED_3DCC = {
+    *("near_focus", "fog_3d", "low_light", "iso_noise", "color_quant"),
+    *("xy_motion_blur", "z_motion_blur", "bit_error", "h265_abr", "h265_crf"),
+}
+"""In 3DCC, in its ImageNet version and in the 2D-priors paper."""
+MEMBERS = {
+    "clean": [],
+    "2d-priors": PAPER,
+    "3dcc-12": {*SHARED_3DCC, "camera_roll", "zoom_blur_2d"},
+    "imagenet-3dcc": {*SHARED_3DCC, "far_focus", "flash"},
+    "common-15": COMMON_15,
+    "common-19": [*COMMON_15, "speckle_noise", "gaussian_blur", "spatter", "saturate"],
+}
+"""Recipes of single corruptions only, and what they hold; a list where the order is the published one."""
 
 
-def test_folder_holds_the_recipes():
-    assert sorted(p.stem for p in folder().glob("*.yaml")) == NAMES
+def read(name):
+    return yaml.safe_load((folder() / f"{name}.yaml").read_text())
 
 
-@pytest.mark.parametrize("name", NAMES)
+def parts_of(cell):
+    """Return every (corruption, level) of a cell; the level is None where the severities give it."""
+    if "mixture" in cell:
+        names = cell["mixture"]["from"]
+        return [(name, None) for name in (NAMES if names == "all" else names)]
+    if "chain" in cell:
+        pairs = [part.partition(":") for part in cell["chain"]]
+        return [(name, int(level) if level else None) for name, _, level in pairs]
+    return [(cell["corruption"], None)]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_recipe_names_known_cells(name):
-    recipe = yaml.safe_load((folder() / f"{name}.yaml").read_text())
+    recipe = read(name)
     assert recipe["name"] == name
-    assert {"version", "description", "reference", "cells"} <= set(recipe)
+    assert set(recipe) == {"name", "version", "description", "reference", "cells"}
     assert isinstance(recipe["version"], str)
     for cell in recipe["cells"]:
-        assert set(cell) == {"corruption", "severities"}
-        assert set(cell["severities"]) <= set(load(cell["corruption"]).card.extra["severities"])
-    names = [cell["corruption"] for cell in recipe["cells"]]
-    assert sorted(names) == ([] if name == "clean" else ALL)
+        for corruption, level in parts_of(cell):
+            levels = set(load(corruption).card.extra["severities"])
+            assert {level} <= levels or set(cell["severities"]) <= levels
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_recipe_holds_its_corruptions(name):
+    names = [cell["corruption"] for cell in read(name)["cells"]]
+    assert len(set(names)) == len(names)
+    wanted = MEMBERS[name]
+    assert sorted(names) == sorted(wanted)
+    if name.startswith("common"):
+        assert names == wanted
+
+
+@pytest.mark.parametrize("name", sorted(set(FILES) - {"2d-priors", "clean", "phone", "full"}))
+def test_recipe_has_every_level(name):
+    assert all(cell["severities"] == [1, 2, 3, 4, 5] for cell in read(name)["cells"])
 
 
 def test_paper_recipe_has_the_paper_levels():
-    cells = yaml.safe_load((folder() / "2d-priors.yaml").read_text())["cells"]
+    cells = read("2d-priors")["cells"]
     assert {c["corruption"]: c["severities"] for c in cells} == {
         n: [load(n).card.extra["paper_severity"]] for n in PAPER
     }
@@ -43,8 +88,3 @@ def test_paper_recipe_has_the_paper_levels():
     assert physical["near_focus"]["aperture_px"] == 3
     assert physical["bit_error"]["bytes_per_error"] == 10_000
     assert physical["fog_3d"]["beta_per_m"] == 0.512
-
-
-def test_full_recipe_has_every_level():
-    cells = yaml.safe_load((folder() / "3dcc-12.yaml").read_text())["cells"]
-    assert all(c["severities"] == [1, 2, 3, 4, 5] for c in cells)
