@@ -22,7 +22,20 @@ import typer
 import robench
 from robench.errors import ExitCode, RobenchError
 
-VERBS = ("list", "show", "doctor", "data", "corrupt", "mask", "evaluate", "train", "parity", "report", "fetch")
+VERBS = (
+    "list",
+    "show",
+    "doctor",
+    "data",
+    "corrupt",
+    "verify",
+    "mask",
+    "evaluate",
+    "train",
+    "parity",
+    "report",
+    "fetch",
+)
 """Modules of this package, in the order of ``robench --help``."""
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}

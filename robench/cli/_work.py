@@ -29,6 +29,20 @@ CorruptionsOption = Annotated[
     str | None, typer.Option("-c", "--corruptions", help="Names separated by commas, or all; instead of --recipe.")
 ]
 SeveritiesOption = Annotated[str | None, typer.Option("-s", "--severities", help="Such as 1-5 or 2,4; goes with -c.")]
+DepthOption = Annotated[
+    str | None,
+    typer.Option(
+        "--depth",
+        help="auto | given | mesh | dpt | plane, or several in order, with commas. auto: the data's own, else from the "
+        "true mesh.",
+    ),
+]
+DepthWeightsOption = Annotated[
+    Path | None, typer.Option("--depth-weights", help="Folder of a DPT, as transformers saves it; for dpt.")
+]
+DepthUnitOption = Annotated[
+    str | None, typer.Option("--depth-unit", help="m | mm | 1/512m, of depth files that do not declare theirs.")
+]
 SkipUnableOption = Annotated[
     bool, typer.Option("--skip-unable", help="Leave out the cells whose sample lacks what the corruption needs.")
 ]

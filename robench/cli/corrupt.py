@@ -12,6 +12,7 @@ from robench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from robench.engine.cset_writer import SetPlan, SetReport
+    from robench.engine.set_plan import Estimate
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def corrupt(
-    data: Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures, or any data set.")],
+    data: Annotated[Path, typer.Argument(metavar="IN", help="Folder of pictures, any data set, or a video.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Parent folder; the set's own name says what is in it.")],
     corruptions: _work.CorruptionsOption = None,
     severities: _work.SeveritiesOption = None,
@@ -30,12 +31,23 @@ def corrupt(
     preview: Annotated[
         Path | None, typer.Option("--preview", help="Also draw a sheet (PNG) of every corruption and severity.")
     ] = None,
+    picture_format: Annotated[str, typer.Option("--format", help="png | webp-lossless; the same pixels.")] = "png",
+    depth: _work.DepthOption = None,
+    depth_weights: _work.DepthWeightsOption = None,
+    depth_unit: _work.DepthUnitOption = None,
+    every: Annotated[
+        int | None, typer.Option("--every", min=1, help="Of a video, take every so manieth frame; all if left out.")
+    ] = None,
     dataset: _work.DatasetOption = None,
     split: _work.SplitOption = None,
     limit: _work.LimitOption = None,
     subjects: _work.SubjectsOption = None,
     views: _work.ViewsOption = None,
     skip_unable: _work.SkipUnableOption = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first picture that fails.")] = False,
+    max_failures: Annotated[
+        str, typer.Option("--max-failures", help="Exit 3 beyond so many: 20, or 5%; the set is finished all the same.")
+    ] = "0",
     fresh: _work.FreshOption = False,
     plan: _work.PlanOption = False,
     json_: _work.JsonOption = False,
@@ -44,35 +56,50 @@ def corrupt(
     """Make a corrupted set: OUT/<data>-<recipe>-<id>/ with a manifest, an index and the pictures.
 
     Every corruption at severities 1 to 5 if neither -c nor --recipe is given. Running the same command again resumes.
-    Exits 3 if a picture could not be made.
+    A picture that cannot be made is a line of the manifest with its reason, and the others are made; the command exits
+    3 beyond --max-failures.
     """
     if preview is not None and preview.suffix.lower() != ".png":
         raise UsageError(f"A sheet is written as PNG, not as '{preview.name}'", expected="a name that ends in .png")
+    from robench.data.depth_sources import choose_depth
+    from robench.data.video import as_folder
     from robench.engine.cset_writer import plan_set, write_set
     from robench.engine.recipes import choose_recipe
     from robench.engine.selection import select
+    from robench.engine.set_plan import estimate
+    from robench.engine.tasks import failure_limit
+    from robench.io.images import stored_format
 
+    allowed = failure_limit(max_failures)
+    how: dict[str, Any] = {
+        "skip_unable": skip_unable,
+        "depths": choose_depth(depth, depth_weights, depth_unit),
+        "picture_format": stored_format(picture_format),
+    }
     chosen = choose_recipe(recipe, corruptions, severities)
-    selection = select(data, dataset, split, limit, _work.names(subjects), _work.angles(views))
-    if plan:
-        _say_plan(plan_set(selection, chosen, seed, out, skip_unable=skip_unable), json_)
-        return
-    with _work.resumable():
+    with _work.resumable(), as_folder(data, out, every, keep=not plan) as root:
+        selection = select(root, dataset, split, limit, _work.names(subjects), _work.angles(views))
+        if plan:
+            planned = plan_set(selection, chosen, seed, out, **how)
+            _say_plan(planned, estimate(selection, chosen, planned.spec, jobs), jobs, json_)
+            return
+        command = _work.command_line()
         report = write_set(
             selection,
             chosen,
             seed,
             out,
             jobs=jobs,
-            skip_unable=skip_unable,
+            fail_fast=fail_fast,
             fresh=fresh,
-            command=_work.command_line(),
+            command=command,
             quiet=quiet,
+            **how,
         )
     if preview is not None:
         _preview(report.folder, preview)
     _say(report, preview, json_)
-    if report.failed:
+    if len(report.failed) > allowed(report.images + len(report.failed)):
         raise typer.Exit(int(ExitCode.TOO_MANY_FAILURES))
 
 
@@ -93,13 +120,33 @@ def _preview(folder: Path, path: Path) -> None:
     _work.write_picture(path, contact_sheet(pictures, f"{folder.name}: {chosen}"))
 
 
-def _say_plan(plan: SetPlan, json_: bool) -> None:
-    facts: dict[str, Any] = {"folder": str(plan.folder), "images": plan.cells, "left_out": plan.left_out}
+def _say_plan(plan: SetPlan, cost: Estimate, jobs: int, json_: bool) -> None:
     if json_:
-        _print_json(facts)
+        facts = {"folder": str(plan.folder), "images": plan.cells, "left_out": plan.left_out}
+        _print_json({**facts, "estimate": {**vars(cost), "jobs": jobs}})
         return
     left_out = f", {plan.left_out} left out for lack of depth or masks" if plan.left_out else ""
     typer.echo(f"{plan.cells} images{left_out} -> {plan.folder}")
+    if not cost.sample_id:
+        typer.echo("size and time cannot be estimated: no picture that was tried could be read")
+        return
+    rest = f"; {cost.unmeasured} conditions taken to be like their mean" if cost.unmeasured else ""
+    typer.echo(
+        f"about {_size(cost.bytes)} and {_time(cost.seconds)} with -j {jobs}, estimated from {cost.measured} pictures "
+        f"of '{cost.sample_id}' made in memory{rest}"
+    )
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 100 else f"{seconds / 60:.3g} min"
 
 
 def _say(report: SetReport, preview: Path | None, json_: bool) -> None:

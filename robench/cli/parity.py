@@ -22,7 +22,7 @@ def parity(
 ) -> None:
     """Compare a model with golden values: one line an array, its largest error and what is tolerated.
 
-    Exits 1 if an array differs by more.
+    Exits 8 if an array differs by more.
     """
     from robench import registry
 
@@ -50,4 +50,4 @@ def parity(
     elif not lines:
         typer.echo("no array was compared", err=True)
     if not ok:
-        raise typer.Exit(int(ExitCode.BUG))
+        raise typer.Exit(int(ExitCode.MISMATCH))

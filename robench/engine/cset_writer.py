@@ -78,12 +78,14 @@ class SetPlan:
         cset_id: Hash of everything that its bytes depend on.
         cells: Pictures it will have, failures apart.
         left_out: Cells left out because the sample lacks what the corruption needs.
+        spec: What processes that work on it must know.
     """
 
     folder: Path
     cset_id: str
     cells: int
     left_out: int
+    spec: SetSpec
 
 
 def plan_set(
@@ -107,7 +109,9 @@ def plan_set(
     able = [is_able(cell, needs, depths) for cell in plan_cells(selection.samples, recipe)]
     cset_id = set_identity(selection, recipe.identity(), seed, depth_identity(selection.samples, needs, depths))
     folder = out / set_name(selection, recipe, cset_id, picture_format)
-    return SetPlan(folder, cset_id, sum(able), len(able) - sum(able))
+    with_depth = any("depth" in names for names in needs.values())
+    spec = SetSpec(folder, selection.root, seed, makers(recipe), depths, with_depth, picture_format)
+    return SetPlan(folder, cset_id, sum(able), len(able) - sum(able), spec)
 
 
 def write_set(
@@ -154,7 +158,7 @@ def write_set(
     plan = plan_set(selection, recipe, seed, out, skip_unable=skip_unable, depths=depths, picture_format=picture_format)
     needs = needs_of(recipe)
     cells = [cell for cell in plan_cells(selection.samples, recipe) if is_able(cell, needs, depths)]
-    with_depth = any("depth" in names for names in needs.values())
+    with_depth = plan.spec.with_depth
     make_folder(plan.folder)
     with only_writer(plan.folder, "the set"):
         _sweep(plan.folder)
@@ -169,7 +173,7 @@ def write_set(
             samples = {cell.sample.sample_id: cell.sample for cell in todo if "depth" in needs.get(cell.corruption, ())}
             write_estimates(list(samples.values()), depths, fresh=fresh, quiet=quiet)
             manifest["depth"]["files"] = estimate_hashes(plan.folder, selection.samples, depths)
-        spec = SetSpec(plan.folder, selection.root, seed, makers(recipe), depths, with_depth, picture_format)
+        spec = replace(plan.spec, depths=depths)
         failed: list[dict[str, Any]] = []
         with (
             Journal(plan.folder / JOURNAL) as journal,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,7 +119,11 @@ class MaskReport:
 def set_items(cset: CorruptedSet) -> list[Item]:
     """Return every picture of a set; masks lie as their pictures do."""
     rows = cset.rows.values()
-    return [Item(row["path"], safe_join(cset.folder, row["path"]), row["path"].removeprefix("images/")) for row in rows]
+    return [Item(row["path"], safe_join(cset.folder, row["path"]), _target(row["path"])) for row in rows]
+
+
+def _target(picture: str) -> str:
+    return str(PurePosixPath(picture).relative_to("images").with_suffix(".png"))
 
 
 def folder_items(pictures: Sequence[Path]) -> list[Item]:

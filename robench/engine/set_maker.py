@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -58,10 +58,12 @@ class SetMaker:
 
     Args:
         spec: The set.
+        write: Takes each file's path and content; None to write it into the set, so that it appears whole.
     """
 
-    def __init__(self, spec: SetSpec) -> None:
+    def __init__(self, spec: SetSpec, write: Callable[[Path, bytes], None] | None = None) -> None:
         self.spec = spec
+        self._write = write or _to_disk
         self.source = OnTheFly(spec.seed, spec.makers, spec.depths)
         self._kept: dict[str, dict[str, Any]] = {}
 
@@ -81,7 +83,7 @@ class SetMaker:
                 failures[-1]["message"] = error.message
                 continue
             path = image_path(cell, self.spec.picture_format)
-            write_bytes_atomic(self.spec.folder / path, data)
+            self._write(self.spec.folder / path, data)
             rows.append(index_row(cell, picture, path, source_sha256, sha256_bytes(data), beside))
         return rows, failures
 
@@ -134,8 +136,12 @@ class SetMaker:
         return columns
 
     def _stored(self, kind: str, path: str, data: bytes) -> dict[str, str]:
-        write_bytes_atomic(self.spec.folder / path, data)
+        self._write(self.spec.folder / path, data)
         return {f"{kind}_path": path, f"{kind}_sha256": sha256_bytes(data)}
+
+
+def _to_disk(path: Path, data: bytes) -> None:
+    write_bytes_atomic(path, data)
 
 
 def carried_depth(depth: Depth, affine: Affine) -> Depth:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robench.contracts import Image, Mask
-from robench.errors import ExitCode, SampleFailure
+from robench.errors import ExitCode, SampleFailure, UsageError
 from robench.io._png import encode_png
 from robench.io.files import sha256_bytes, write_bytes_atomic
 
@@ -183,6 +183,18 @@ def encode_picture(image: Image, picture_format: PictureFormat) -> bytes:
     except (OSError, ValueError) as error:
         raise SampleFailure("failed", f"the picture cannot be stored as WebP: {error}") from error
     return buffer.getvalue()
+
+
+def stored_format(name: str) -> PictureFormat:
+    """Return a format that a user named.
+
+    Raises:
+        UsageError: If there is no such format.
+    """
+    for known in STORED:
+        if known == name:
+            return known
+    raise UsageError("Pictures cannot be stored so", got=f"'{name}'", expected=" or ".join(STORED), hint="--format")
 
 
 def encode_mask(mask: NDArray[Any]) -> bytes:
