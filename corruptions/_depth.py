@@ -77,15 +77,18 @@ def metric_depth(aux: Any, shape: tuple[int, int], rule: DepthRule, who: str) ->
     depth = np.asarray(given, np.float32)
     if depth.shape != tuple(shape):
         raise ValueError(f"the depth map of {who} must have the image's shape {tuple(shape)}, got {depth.shape}")
-    valid = np.isfinite(depth) & (depth > 0)
-    if not valid.any():
+    valid = (depth > 0) & (depth < np.inf)
+    count = int(np.count_nonzero(valid))
+    if not count:
         raise MissingInput(f"{who} needs a depth map, got one without a single finite positive value; expected metres")
-    nearest = float(depth[valid].min())
+    import cv2
+
+    nearest, farthest, _, _ = cv2.minMaxLoc(np.ascontiguousarray(depth), valid.view(np.uint8))
     offset = rule.camera_m - nearest if rule.depth_mode == "person" else 0.0
-    farthest = float(depth[valid].max()) + offset
-    moved = np.where(valid, depth + np.float32(offset), np.float32(max(rule.background_m, farthest))).astype(np.float32)
+    moved = np.full(depth.shape, max(rule.background_m, farthest + offset), np.float32)
+    np.add(depth, np.float32(offset), out=moved, where=valid)
     notes = {
-        "no_depth_share": float(1.0 - valid.mean()),
+        "no_depth_share": 1.0 - count / valid.size,
         "nearest_m": nearest + offset,
         "farthest_m": float(moved.max()),
     }

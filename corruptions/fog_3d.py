@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from corruptions._base import PAPER_3DCC, Card, Corrupted, Depth, Image, Params, to_uint8
+from corruptions._base import PAPER_3DCC, Card, Corrupted, Depth, Image, Params
 from corruptions._depth import DepthRule, ReadsDepth
 
 
@@ -14,6 +14,9 @@ def visibility(beta: float) -> float:
     """Return the distance in metres at which contrast falls to 2 % under extinction `beta` per metre (ln 50 / beta)."""
     return float(np.log(50.0)) / beta
 
+
+_BLOCK = 1 << 14
+"""Pixels worked on at a time."""
 
 CARD = Card(
     name="fog_3d",
@@ -60,9 +63,24 @@ def fog(image: Image, depth: Depth, beta: float, airlight: float) -> Image:
         raise ValueError(f"fog needs beta >= 0 and an airlight in [0, 1], got {beta} and {airlight}")
     if beta == 0:
         return image.copy()
-    transmission = np.exp(-np.float32(beta) * depth.astype(np.float32))[..., None]
-    grey = np.float32(255 * airlight)
-    return to_uint8(grey + transmission * (image.astype(np.float32) - grey))
+    import cv2
+
+    height, width = depth.shape
+    grey, rate = np.float32(255 * airlight), -np.float32(beta)
+    rows = max(1, _BLOCK // width)
+    # In strips that stay in the cache, with one set of buffers.
+    clear = np.empty((rows, width), np.float32)
+    clear_rgb, light = np.empty((2, rows, width, 3), np.float32)
+    foggy = np.empty_like(image)
+    for top in range(0, height, rows):
+        strip = slice(top, min(top + rows, height))
+        part = slice(strip.stop - top)
+        np.exp(np.multiply(depth[strip], rate, out=clear[part]), out=clear[part])
+        cv2.cvtColor(clear[part], cv2.COLOR_GRAY2RGB, clear_rgb[part])
+        np.subtract(image[strip], grey, out=light[part])
+        light[part] *= clear_rgb[part]
+        cv2.convertScaleAbs(light[part], foggy[strip], 1.0, float(grey))
+    return foggy
 
 
 class Fog3D(ReadsDepth):
