@@ -123,7 +123,7 @@ def alias_table(distribution: NDArray[np.float64]) -> NoiseTable:
     return NoiseTable(keep, alias)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def sensor_table(mean: tuple[float, ...], photons: float, sigma: float) -> NoiseTable:
     """Return the tables of 256 expected values under photon and electronic noise (kept for the next image)."""
     return alias_table(sensor_distribution(np.array(mean), photons, sigma))

@@ -1,4 +1,7 @@
-"""What the nineteen share: where they come from, and the size of picture for which their lengths were published."""
+"""What the nineteen share: where they come from, and the size of picture for which their lengths were published.
+
+The pictures of the released ImageNet-C were also compressed (JPEG, quality 85) after each corruption; ours are not.
+"""
 
 from __future__ import annotations
 
@@ -11,5 +14,5 @@ SOURCE_WIDTH = 224
 
 
 def length_scale(width: int, scaled: bool) -> float:
-    """Return the factor of published lengths in pixels for a picture of this width (1 where they are kept as they are)."""
+    """Return the factor of published lengths in pixels at this image width; 1 where they shall stay as published."""
     return width / SOURCE_WIDTH if scaled else 1.0

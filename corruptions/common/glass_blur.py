@@ -58,7 +58,8 @@ def draw_offsets(
     side = 2 * delta + 1 if centred else 2 * delta
     word = rng.integers(0, 1 << 32, size=shape, dtype=np.uint32).astype(np.uint64)
     drawn = ((word * np.uint64(side * side)) >> np.uint64(32)).astype(np.intp)
-    return drawn // side - delta, drawn % side - delta
+    down, across = np.divmod(np.arange(side * side), side)
+    return (down - delta)[drawn], (across - delta)[drawn]
 
 
 def shuffle(down: Field, across: Field) -> Field:
@@ -142,7 +143,7 @@ def glass_blur(
         for n, cells in zip((height, width), grid, strict=True)
     )
     y, x = (
-        place + np.float32(grain) * field.astype(np.float32)[rows[:, None], columns]
+        place + (np.float32(grain) * field.astype(np.float32)).take(rows, axis=0).take(columns, axis=1)
         for place, field in (
             (np.arange(height, dtype=np.float32)[:, None], down),
             (np.arange(width, dtype=np.float32), across),
