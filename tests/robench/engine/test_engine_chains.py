@@ -25,6 +25,7 @@ from robench.engine.selection import select
 from robench.engine.tasks import Options
 from robench.errors import NotComparable, SampleFailure, UsageError
 from robench.io.images import pixels_sha256, read_image
+from robench.io.meshes import read_mesh
 from robench.reporting.contact_sheet import contact_sheet
 from robench.reporting.labels import corruption_label
 from robench.reporting.report import write_report
@@ -444,6 +445,28 @@ def test_camera_moves_compose_with_turns_of_the_picture(people: Path) -> None:
     assert np.allclose(beside.camera.project(points), expected.project(points), atol=1e-6)
     total = beside.change(image, {}, with_depth=False)
     assert np.allclose(camera.followed(total.affine, total.view_change).project(points), expected.project(points))
+
+
+def test_camera_that_tilts_in_a_rolled_picture_takes_the_truth_along(people: Path, tmp_path: Path) -> None:
+    """In either order of roll and tilt the true mesh, seen by the camera of the row, falls on the mask."""
+    recipe = custom_recipe(["camera_roll:3 + camera_pitch:4 + fog_3d:1", "camera_pitch:4 + camera_roll:3"])
+    cset = open_set(write_set(select(people, limit=1), recipe, 0, tmp_path / "csets", quiet=True).folder)
+    found = []
+    for cell in plan_cells(cset.select().samples, cset.recipe):
+        if cell.severity == 0:
+            continue
+        picture, inputs = cset.picture(cell), Inputs(cell.sample)
+        pixels = picture.camera.project(read_mesh(cell.sample.mesh).vertices)[:, :2]
+        rows, columns = np.nonzero(picture.true_mask > 0.5)
+        for axis, where in ((0, columns), (1, rows)):
+            assert pixels[:, axis].min() == pytest.approx(where.min(), abs=1.5)
+            assert pixels[:, axis].max() == pytest.approx(where.max(), abs=1.5)
+        row = cset.rows[cell.key]
+        again = replay(row, inputs.image, inputs.depth, inputs.mask, inputs.scene, inputs.camera)
+        assert pixels_sha256(again) == row["pixels_sha256"]
+        assert picture.view_change is not None
+        found.append(picture.camera.view_from_world)
+    assert not np.allclose(*found), "a tilt in a rolled picture is another motion than a roll of a tilted one"
 
 
 def test_scene_follows(people: Path) -> None:
