@@ -19,6 +19,8 @@ _BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "replicate": cv2.BORDER_REPLICATE
 Border = Literal["reflect", "replicate"]
 TRUNCATE = 4.0
 """Gaussians end at this many standard deviations, as in the published code."""
+_LONG = 100
+"""Of taps to either side: more are faster by FFT."""
 
 
 def rounded(values: NDArray[Any], scale: float = 1.0, nudge: float = 0.0) -> Image:
@@ -42,6 +44,8 @@ def gaussian(image: Image, sigma: float) -> Image:
         return image.copy()
     kernel = np.exp(-0.5 * (np.arange(-half, half + 1) / sigma) ** 2)
     kernel /= kernel.sum()
+    if half > _LONG:
+        return convolve(image, np.outer(kernel, kernel), "replicate")
     return rounded(cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE))
 
 
