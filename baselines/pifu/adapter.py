@@ -32,7 +32,6 @@ class _Base:
     """
 
     card: Card
-    bounded = False
 
     def __init__(self, resolution: int, crop: Literal["auto", "none"]) -> None:
         self.resolution = resolution
@@ -54,7 +53,7 @@ class _Base:
         loaded.shape.to(target)
         if loaded.colour is not None:
             loaded.colour.to(target)
-        self._predictor = Predictor(loaded, target, self.resolution, self.crop, self.bounded)
+        self._predictor = Predictor(loaded, target, self.resolution, self.crop)
         return OpenReport(str(target), loaded.parameters, loaded.sha256, loaded.keys)
 
     def reconstruct(self, requests: Sequence[Request]) -> list[Reconstruction | Failure]:
@@ -177,7 +176,6 @@ class Pifu(_Base):
 class PifuMini(_Base):
     """The small PIFu that robench trains on synthetic people and ships."""
 
-    bounded = True
     card = Card(
         name="pifu-mini",
         version="1",
@@ -190,7 +188,6 @@ class PifuMini(_Base):
             "unit": "cm",
             "resolution": 128,
             "options": _OPTIONS,
-            "bounds": "nothing is reconstructed outside the mask's box, grown by 3 % of the picture",
             "gpu_mem_mb": 500,
             "trainable": True,
             "domain": "frontal views within 30 degrees, one upright person, orthographic or distant camera",

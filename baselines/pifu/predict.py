@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +17,6 @@ from baselines.pifu.reconstruct import Float, coarse_to_fine, surface
 from robench.contracts import Failure, Mesh, Reconstruction, Request
 
 READS = frozenset({"image", "mask", "camera"})
-GROWN = 0.03
-"""Share of the picture's side by which a mask's box is grown: about one cell of the feature map."""
 # Points a query: on a CPU about 10,000 stay in the cache (1.6 times faster than 50,000), a GPU wants more.
 _CHUNK = {"cpu": 10_000, "cuda": 200_000}
 
@@ -33,15 +30,12 @@ class Predictor:
         device: Where they are.
         resolution: Grid nodes an axis.
         crop: See `baselines.pifu.inputs.square`.
-        bounded: Whether points that project outside the mask's box (grown by `GROWN`) are empty without being asked
-            for. A net trained with points around people only knows nothing of the rest of the space.
     """
 
     weights: Weights
     device: torch.device
     resolution: int
     crop: Crop
-    bounded: bool = False
 
     @torch.inference_mode()
     def __call__(self, request: Request) -> Reconstruction | Failure:
@@ -53,14 +47,9 @@ class Predictor:
         image = torch.from_numpy(network_image(ready.image, ready.mask))[None].to(self.device)
         encoded = self._filtered(image)
         filtered = time.perf_counter()
-        low, high = bounds(ready.mask) if self.bounded else (np.full(2, -1.0), np.full(2, 1.0))
 
         def field(points: Float) -> Float:
-            inside = ((points[:, :2] >= low) & (points[:, :2] <= high)).all(axis=1)
-            found = np.zeros(len(points), np.float32)
-            if inside.any():
-                found[inside] = self._occupancy(encoded, points[inside])
-            return found
+            return self._occupancy(encoded, points)
 
         volume = coarse_to_fine(field, self.resolution)
         queried = time.perf_counter()
@@ -106,15 +95,6 @@ class Predictor:
         parts = [net.query(encoded.maps[-1], colour_map, p[None], calib)[0] for p in self._chunks(vertices)]
         rgb = torch.cat(parts, dim=1).T.cpu().numpy() * 0.5 + 0.5
         return np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
-
-
-def bounds(mask: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the corners, x and y up in [-1, 1], of the box of a square (S, S) mask, grown by `GROWN` of the side."""
-    box = mask_box(mask.astype(np.float32) / np.float32(255) if mask.dtype == np.uint8 else mask)
-    if box is None:
-        return np.full(2, -1.0), np.full(2, 1.0)
-    left, top, right, bottom = (2.0 * edge / len(mask) - 1.0 for edge in box)
-    return np.array([left, -bottom]) - 2 * GROWN, np.array([right, -top]) + 2 * GROWN
 
 
 def sample_image(image: NDArray[np.uint8], vertices: Float) -> NDArray[np.uint8]:

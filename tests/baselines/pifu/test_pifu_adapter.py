@@ -67,7 +67,6 @@ def test_meshes_come_back_in_centimetres_in_the_view_frame(mini, monkeypatch, si
     column(monkeypatch)
     mini.resolution = 64
     mini._predictor.resolution = 64
-    mini._predictor.bounded = False  # this field fills more than the mask's box
     asked = request(size=size)
     (found,) = mini.reconstruct([asked])
     assert isinstance(found, Reconstruction)
@@ -85,19 +84,6 @@ def test_meshes_come_back_in_centimetres_in_the_view_frame(mini, monkeypatch, si
     assert set(found.timings) == {"filter_s", "query_s", "surface_s"}
 
 
-def test_pifu_mini_cuts_what_the_mask_cannot_hold(weights, monkeypatch):
-    """A block far wider than the silhouette ends at the mask's box, grown by 3 % of the picture's side."""
-    monkeypatch.setattr(
-        Predictor, "_occupancy", lambda self, encoded, points: (np.abs(points) < 0.9).all(axis=1).astype(np.float32)
-    )
-    model = PifuMini(resolution=64)
-    model.open("cpu", weights)
-    (found,) = model.reconstruct([request()])
-    extent = found.mesh.vertices.max(axis=0) - found.mesh.vertices.min(axis=0)
-    np.testing.assert_allclose(extent, [2 * 30 + 0.06 * 200, 2 * 80 + 0.06 * 200, 180], atol=7)
-    assert is_watertight(found.mesh)
-
-
 def test_the_picture_is_the_right_way_up(mini, monkeypatch):
     """Occupied space high in the picture is high (positive y) in the view frame, right is right."""
 
@@ -105,7 +91,6 @@ def test_the_picture_is_the_right_way_up(mini, monkeypatch):
         return ((points - np.array([0.5, 0.4, -0.3])) ** 2).sum(axis=1).__lt__(0.04).astype(np.float32)
 
     monkeypatch.setattr(Predictor, "_occupancy", occupancy)
-    mini._predictor.bounded = False
     (found,) = mini.reconstruct([request()])
     np.testing.assert_allclose(found.mesh.vertices.mean(axis=0), [50, 40, -30], atol=4)
 
