@@ -55,6 +55,7 @@ NAMES = {
     "motion_blur": "corruptions.common.motion_blur:MotionBlur",
     "multi_illumination": "corruptions.multi_illumination:MultiIllumination",
     "near_focus": "corruptions.near_focus:NearFocus",
+    "occlusion": "corruptions.occlusion:Occlusion",
     "pixelate": "corruptions.common.pixelate:Pixelate",
     "saturate": "corruptions.common.saturate:Saturate",
     "scale": "corruptions.scale:Scale",
