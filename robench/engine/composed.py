@@ -210,6 +210,8 @@ class Beside:
         depth: Depth | None = self._depth if self._depth is not None else self._clean.depth
         if depth is None or not self._depth_moves:
             return depth
+        from robench.masking.carry import carried_depth
+
         lost = left_frame(self._depth_moves, self._shape)
         kept = depth if lost is None else np.where(lost, np.float32(np.inf), depth)
         return carried_depth(kept, composed_affine(*reversed(self._depth_moves)))
@@ -287,28 +289,3 @@ def left_frame(moves: tuple[Affine, ...], shape: tuple[int, int]) -> NDArray[np.
     far_u, far_v = np.abs(last[:, :2]).sum(axis=1)  # how far a resampled pixel spreads
     lost &= (u > -far_u) & (u < width - 1 + far_u) & (v > -far_v) & (v < height - 1 + far_v)
     return lost if lost.any() else None
-
-
-def carried_depth(depth: Depth, affine: Affine) -> Depth:
-    """Move depth as a corruption moved its picture.
-
-    The nearest pixel's value is taken, since a mean of two surfaces is a distance at which there is nothing; outside
-    the old picture there is no depth (``+inf``).
-
-    Args:
-        depth: (H, W) metres.
-        affine: (2, 3) map from old to new pixel coordinates.
-
-    Returns:
-        (H, W) float32.
-    """
-    height, width = depth.shape
-    a = np.linalg.inv(np.vstack([affine, (0.0, 0.0, 1.0)]))
-    y, x = np.mgrid[:height, :width].astype(np.float64)
-    # Half a thousandth of a pixel keeps exact halves, which rounding errors would scatter, on one side.
-    old_x = np.floor(a[0, 0] * x + a[0, 1] * y + a[0, 2] + 0.5005).astype(np.int64)
-    old_y = np.floor(a[1, 0] * x + a[1, 1] * y + a[1, 2] + 0.5005).astype(np.int64)
-    inside = (old_x >= 0) & (old_x < width) & (old_y >= 0) & (old_y < height)
-    found = np.asarray(depth, np.float32)[np.clip(old_y, 0, height - 1), np.clip(old_x, 0, width - 1)]
-    moved_depth: Depth = np.where(inside, found, np.float32(np.inf))
-    return moved_depth

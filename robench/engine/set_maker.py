@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
-from robench.contracts import Affine, Depth, Sample
+from robench.contracts import Sample
 from robench.data.depth_sources import DepthSources
 from robench.engine.cells import Cell, Inputs, Maker, OnTheFly, Picture
 from robench.engine.cset import clean_path, companion_path, image_path, index_row
@@ -23,6 +21,7 @@ from robench.errors import RobenchError, SampleFailure, UsageError
 from robench.io.depth import encode_depth_mm
 from robench.io.files import sha256_bytes, write_bytes_atomic
 from robench.io.images import PictureFormat, encode_mask, encode_picture
+from robench.masking.carry import carried_depth
 
 Condition = tuple[str, int]
 Result = tuple[list[dict[str, Any]], list[dict[str, Any]]]
@@ -142,29 +141,6 @@ class SetMaker:
 
 def _to_disk(path: Path, data: bytes) -> None:
     write_bytes_atomic(path, data)
-
-
-def carried_depth(depth: Depth, affine: Affine) -> Depth:
-    """Move depth as a corruption moved its picture: the nearest value, since a mean of two surfaces is neither.
-
-    A turn about the viewing axis, a zoom or a shift leaves the distance along that axis as it is.
-
-    Args:
-        depth: (H, W) float32 metres, ``+inf`` where nothing is there.
-        affine: (2, 3) map from old to new pixel coordinates.
-
-    Returns:
-        (H, W) float32 metres, ``+inf`` also beyond the border of the old picture.
-    """
-    import cv2
-
-    height, width = depth.shape
-    # Zero stands for "nothing" while it is moved: not every resampler can hold infinity at the border.
-    finite = np.where(np.isfinite(depth), depth, np.float32(0))
-    moved = cv2.warpAffine(
-        finite, affine, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0
-    )
-    return np.where(moved > 0, moved, np.float32(np.inf)).astype(np.float32)
 
 
 def _relative(path: Path | None, root: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""A mask follows its picture: when a corruption moves pixels, the mask is moved by the same map."""
+"""Mask and depth follow their picture: when a corruption moves pixels, they are moved by the same map."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robench.contracts import Affine, Mask
+from robench.contracts import Affine, Depth, Mask
 
 
 def carried_mask(mask: Mask, affine: Affine | None, shape: tuple[int, int], *, soft: bool) -> Mask:
@@ -45,6 +45,29 @@ def carried_mask(mask: Mask, affine: Affine | None, shape: tuple[int, int], *, s
         moved = _warped(mask, np.asarray(affine, np.float64), shape)
     moved = np.clip(moved, 0.0, 1.0)
     return moved if soft else (moved >= 0.5).astype(np.float32)
+
+
+def carried_depth(depth: Depth, affine: Affine) -> Depth:
+    """Move depth as a corruption moved its picture: the nearest value, since a mean of two surfaces is neither.
+
+    A turn about the viewing axis, a zoom or a shift leaves the distance along that axis as it is.
+
+    Args:
+        depth: (H, W) float32 metres, ``+inf`` where nothing is there.
+        affine: (2, 3) map from old to new pixel coordinates.
+
+    Returns:
+        (H, W) float32 metres, ``+inf`` also beyond the border of the old picture.
+    """
+    import cv2
+
+    height, width = depth.shape
+    # Zero stands for "nothing" while it is moved: not every resampler can hold infinity at the border.
+    finite = np.where(np.isfinite(depth), depth, np.float32(0))
+    moved = cv2.warpAffine(
+        finite, affine, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0
+    )
+    return np.where(moved > 0, moved, np.float32(np.inf)).astype(np.float32)
 
 
 def quantised(mask: NDArray[Any]) -> Mask:

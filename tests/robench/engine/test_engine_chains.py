@@ -14,7 +14,7 @@ from robench import registry
 from robench.analysis import degradation_table, read_rows
 from robench.contracts import Card
 from robench.engine.cells import Cell, Change, OnTheFly, Picture, is_able, needs_of, plan_cells, refuse_unable
-from robench.engine.composed import Beside, Composed, carried_depth, composed_affine, left_frame, makers
+from robench.engine.composed import Beside, Composed, composed_affine, left_frame, makers
 from robench.engine.conditions import Chain, Mixture, Part, Recipe, RecipeCell
 from robench.engine.cset import INDEX, open_set, read_index, replay
 from robench.engine.cset_writer import write_set
@@ -26,6 +26,7 @@ from robench.engine.tasks import Options
 from robench.errors import NotComparable, SampleFailure, UsageError
 from robench.io.images import pixels_sha256, read_image
 from robench.io.meshes import read_mesh
+from robench.masking.carry import carried_depth
 from robench.reporting.contact_sheet import contact_sheet
 from robench.reporting.labels import corruption_label
 from robench.reporting.report import write_report
