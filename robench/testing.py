@@ -183,7 +183,7 @@ def _check_one(corruption: Corruption, image: Image, severity: int, aux: Any) ->
     if corruption.moves_pixels:
         assert first.affine is not None, f"moves_pixels is True, but there is no affine ({where})"
         assert np.shape(first.affine) == (2, 3), f"the affine has shape {np.shape(first.affine)} ({where})"
-        example_camera((shape[0], shape[1])).followed(first.affine)
+        example_camera((shape[0], shape[1])).followed(first.affine, getattr(first, "view_change", None))
     json.dumps(dict(first.notes))
     return not np.array_equal(first.image, image)
 
