@@ -66,10 +66,14 @@ def mask(
 def _folder_items(root: Path) -> tuple[list[Item], dict[str, str]]:
     """Return the pictures of a folder or data set; ``x.jpg`` gets ``x.png``, as a data folder's ``masks/`` has it."""
     from robench.data.discover import FALLBACK
+    from robench.data.folder import picture_key
     from robench.engine.masks import Item
     from robench.engine.selection import select
 
     selection = select(root)
     is_plain = selection.dataset == FALLBACK
-    items = [Item(s.sample_id, s.image, f"{s.image.stem if is_plain else s.sample_id}.png") for s in selection.samples]
+    items = [
+        Item(s.sample_id, s.image, f"{picture_key(selection.root, s.image) if is_plain else s.sample_id}.png")
+        for s in selection.samples
+    ]
     return items, {"dataset": selection.dataset, "dataset_revision": selection.revision}

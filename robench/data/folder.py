@@ -1,9 +1,12 @@
 """A plain folder of pictures, with whatever lies beside them.
 
-Pictures are in the folder itself or in its ``images/``. For a picture ``x.png`` these belong to it: ``masks/x.*`` or
-``x_mask.*``; ``depth/x.*`` or ``x_depth.*``; ``normals/x.png`` or ``x_normals.png``; and ``meshes/x.*``, ``x.obj``,
-``x.ply`` or ``x_mesh.*``. A picture with a transparent background is its own mask. ``cameras.json`` may give, by
-picture name without suffix, a camera (`Camera.to_json`) and ``subject`` and ``view``; subjects are else one a picture.
+Pictures are in the folder itself or in its ``images/``, and in folders below at any depth. For a picture ``x.png``
+these belong to it: ``masks/x.*`` or ``x_mask.*``; ``depth/x.*`` or ``x_depth.*``; ``normals/x.png`` or
+``x_normals.png``; and ``meshes/x.*``, ``x.obj``, ``x.ply`` or ``x_mesh.*``. For ``monday/x.png`` they are
+``masks/monday/x.*``, ``monday/masks/x.*`` or ``monday/x_mask.*``, and so on. A picture with a transparent background is
+its own mask. ``cameras.json`` may give, by picture name without suffix (``x``, ``monday/x``), a camera
+(`Camera.to_json`) and ``subject`` and ``view``; subjects are else one a picture. Hidden files, and what robench itself
+wrote into the folder (sets, runs, masks), are no part of it.
 
 A mesh is used as ground truth only if the camera is given: under an assumed one no distance would mean anything.
 """
@@ -11,8 +14,8 @@ A mesh is used as ground truth only if the camera is given: under an assumed one
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,34 +23,19 @@ import numpy as np
 
 from robench.contracts import Camera, Card, Mask, Problem, Sample
 from robench.data import splits
-from robench.data.ids import by_stem, natural_key, safe_id
+from robench.data._tree import has_picture, scan
+from robench.data._tree import picture_key as picture_key
+from robench.data.ids import safe_id
 from robench.data.manifest import MANIFEST, problem, revision, tracked, verify_manifest
 from robench.errors import RobenchError, UsageError
 from robench.io import images, meshes
-from robench.io.depth import DECLARATION
+from robench.io.depth import declaration_of
 from robench.io.files import read_json
 from robench.io.images import UnreadableInput, image_size, read_mask, read_rgba
 
 PERSON_CM: Final = 170.0
 """Height that an unmeasured person is taken to have."""
 CAMERAS: Final = "cameras.json"
-
-_DEPTH_SUFFIXES = (".npz", ".npy", ".png")
-
-
-@dataclass(frozen=True)
-class _Kind:
-    folder: str
-    tags: tuple[str, ...]
-    suffixes: tuple[str, ...]
-
-
-_KINDS: Mapping[str, _Kind] = {
-    "mask": _Kind("masks", ("_mask",), images.SUFFIXES),
-    "depth": _Kind("depth", ("_depth",), _DEPTH_SUFFIXES),
-    "normals": _Kind("normals", ("_normals",), (".png",)),
-    "mesh": _Kind("meshes", ("", "_mesh"), meshes.SUFFIXES),
-}
 
 
 def default_camera(height: int, width: int, mask: Mask | None = None) -> Camera:
@@ -83,8 +71,8 @@ class Folder:
     )
 
     def accepts(self, root: Path) -> bool:
-        """Return True if there is a picture in the folder or in its ``images/``."""
-        return bool(_pictures(root))
+        """Return True if there is a picture in the folder or in its ``images/``, at any depth."""
+        return has_picture(Path(root))
 
     def samples(self, root: Path, split: str | None = None) -> Iterator[Sample]:
         """Yield the pictures in natural order (``x2`` before ``x10``).
@@ -95,17 +83,16 @@ class Folder:
             UsageError: If there is no picture, two pictures or companions share a name, ``cameras.json`` is wrong, or
                 there is no such split.
         """
-        pictures = _samples(root)
-        if not pictures:
+        tree = scan(Path(root))
+        if not tree.pictures:
             raise UsageError(f"There is no picture in {root}", expected="files like x.png or x.jpg")
         known = _cameras(root)
         chosen = None if split is None else set(splits.read_split(root, split))
-        around = _companions(root, pictures)
-        for stem, picture in pictures.items():
-            entry = known.get(stem, {})
-            subject = safe_id(str(entry.get("subject", stem)))
+        for key, picture in tree.pictures.items():
+            entry = known.get(key, {})
+            subject = safe_id(str(entry.get("subject", key)))
             if chosen is None or subject in chosen:
-                yield _sample(stem, picture, subject, entry, around)
+                yield _sample(key, picture, subject, entry, tree.companions)
 
     def verify(self, root: Path) -> list[Problem]:
         """Read every picture and what belongs to it; check the manifest and the split files if there are any."""
@@ -115,12 +102,12 @@ class Folder:
             cameras = _cameras(root)
         except RobenchError as error:
             return [*problems, problem(root, error)]
-        stems = {sample.image.stem for sample in samples}
-        unknown = sorted(set(cameras) - stems)
+        tree = scan(Path(root))
+        unknown = sorted(set(cameras) - tree.pictures.keys())
         problems += [Problem(root / CAMERAS, f"names '{name}', and there is no such picture") for name in unknown]
         problems += splits.verify_splits(root, {sample.subject_id for sample in samples})
-        problems += [Problem(path, "belongs to no picture") for path in _strangers(root, stems)]
-        unused = set(_companions(root, _samples(root))["mesh"].values()) - {sample.mesh for sample in samples}
+        problems += [Problem(path, "belongs to no picture") for path in tree.strangers]
+        unused = set(tree.companions["mesh"].values()) - {sample.mesh for sample in samples}
         problems += [Problem(path, f"is not used: its picture has no camera in {CAMERAS}") for path in sorted(unused)]
         for sample in tracked(samples, "reading"):
             problems += _sample_problems(sample)
@@ -135,7 +122,8 @@ class Folder:
         for sample in self.samples(root):
             companions = (sample.mask, sample.depth, sample.normals, sample.mesh)
             used |= {sample.image, *(path for path in companions if path is not None)}
-        used |= {path.parent / DECLARATION for path in used}
+            if sample.depth is not None and (unit := declaration_of(sample.depth)) is not None:
+                used.add(unit)
         return revision(root, sorted(path for path in used if path.is_file()))
 
 
@@ -200,70 +188,8 @@ def _cameras(root: Path) -> dict[str, dict[str, Any]]:
             raise UsageError(
                 f"The camera of '{stem}' in {path} is wrong", got=f"{type(error).__name__}: {error}"
             ) from error
-        result[stem] = entry
+        result[unicodedata.normalize("NFC", stem)] = entry
     return result
-
-
-def _home(root: Path) -> Path:
-    return root / "images" if (root / "images").is_dir() else root
-
-
-def _pictures(root: Path) -> list[Path]:
-    return _files(_home(root), images.SUFFIXES)
-
-
-def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    found = (p for p in folder.iterdir() if p.name.lower().endswith(tuple(suffixes)) and not p.name.startswith("."))
-    return sorted((p for p in found if p.is_file()), key=lambda p: natural_key(p.name))
-
-
-def _samples(root: Path) -> dict[str, Path]:
-    """Return the pictures that are samples: ``x_mask.png`` is none if there is an ``x``; ``gas_mask.png`` alone is."""
-    pictures = _pictures(root)
-    stems = {path.stem for path in pictures}
-
-    def is_companion(path: Path) -> bool:
-        kinds = (kind for kind in _KINDS.values() if path.suffix.lower() in kind.suffixes)
-        tags = (tag for kind in kinds for tag in kind.tags)
-        return any(path.stem.endswith(tag) and path.stem.removesuffix(tag) in stems for tag in tags)
-
-    return by_stem(path for path in pictures if not is_companion(path))
-
-
-def _companions(root: Path, pictures: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
-    """Return, by kind and picture name, the file that belongs to it."""
-    home = _home(root)
-    result: dict[str, dict[str, Path]] = {}
-    for name, kind in _KINDS.items():
-        found: dict[str, Path] = {}
-        candidates = [(_stem(path), path) for path in _files(root / kind.folder, kind.suffixes)]
-        candidates += [
-            (_stem(path).removesuffix(tag), path)
-            for path in _files(home, kind.suffixes)
-            for tag in kind.tags
-            if _stem(path).endswith(tag) and (tag or name == "mesh")
-        ]
-        for stem, path in candidates:
-            if stem not in pictures:
-                continue
-            if stem in found:
-                raise UsageError(
-                    f"'{stem}' has two files of kind {name}", got=f"{found[stem]} and {path}", expected="one"
-                )
-            found[stem] = path
-        result[name] = found
-    return result
-
-
-def _strangers(root: Path, stems: set[str]) -> list[Path]:
-    return [p for kind in _KINDS.values() for p in _files(root / kind.folder, kind.suffixes) if _stem(p) not in stems]
-
-
-def _stem(path: Path) -> str:
-    suffix = meshes.mesh_suffix(path)
-    return path.name[: -len(suffix)] if suffix else path.stem
 
 
 def _sample_problems(sample: Sample) -> list[Problem]:

@@ -25,7 +25,7 @@ DepthUnit = Literal["m", "mm", "1/512m"]
 STEP: Final = 1 / 8192
 """Depth is stored in steps of 0.12 mm: exact in float32 up to 2 km, and trailing zero bits compress."""
 DECLARATION: Final = "depth.json"
-"""File beside depth PNGs that declares their unit: ``{"unit": "mm"}``."""
+"""File beside depth PNGs, or up to two folders above, that declares their unit: ``{"unit": "mm"}``."""
 
 FARTHEST_M: Final = 65_000.0
 """Renderers write 65504, 65535 or 1e10 where they hit nothing; nobody is photographed from that far."""
@@ -232,6 +232,12 @@ def depth_unit(name: str) -> DepthUnit:
     raise UsageError("The unit of the depth files is not known", got=f"'{name}'", expected=expected)
 
 
+def declaration_of(path: Path) -> Path | None:
+    """Return the `DECLARATION` that counts for a depth file: the nearest, in its folder or up to two above; or None."""
+    found = (parent / DECLARATION for parent in list(Path(path).parents)[:3])
+    return next((declaration for declaration in found if declaration.is_file()), None)
+
+
 def encode_depth_mm(depth: NDArray[Any]) -> bytes:
     """Return depth as a 16-bit grey PNG in millimetres, which any program reads; 0 means "nothing there".
 
@@ -246,14 +252,14 @@ def encode_depth_mm(depth: NDArray[Any]) -> bytes:
 
 def _read_png(path: Path, unit: str | None) -> tuple[NDArray[np.uint16], DepthUnit]:
     if unit is None:
-        declaration = path.parent / DECLARATION
-        unit = read_json(declaration).get("unit") if declaration.is_file() else None
+        declaration = declaration_of(path)
+        unit = read_json(declaration).get("unit") if declaration is not None else None
         if unit is None or unit not in _METRES:
             raise UsageError(
                 f"The unit of the depth PNG {path} is not declared",
                 got=repr(unit),
                 expected="one of " + ", ".join(_METRES),
-                hint=f'write {{"unit": "mm"}} to {declaration}, or --depth-unit',
+                hint=f'write {{"unit": "mm"}} to {declaration or path.parent / DECLARATION}, or --depth-unit',
             )
     pixels = _read_deep_png(path)
     if pixels.ndim != 2:

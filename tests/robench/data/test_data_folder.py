@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
+import time
+import unicodedata
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import trimesh
@@ -12,7 +17,8 @@ from robench.data.folder import PERSON_CM, Folder, default_camera
 from robench.data.ids import natural_key, safe_id
 from robench.data.splits import write_splits
 from robench.errors import UsageError
-from robench.io.depth import write_depth, write_normals
+from robench.io._png import encode_png
+from robench.io.depth import read_depth, write_depth, write_normals
 from robench.io.images import read_mask, write_mask, write_png
 from robench.io.meshes import write_mesh
 
@@ -207,7 +213,8 @@ def test_the_revision_follows_what_is_used_and_nothing_else(tmp_path):
     picture(tmp_path / "a.png")
     first = FOLDER.revision(tmp_path)
     (tmp_path / "notes.txt").write_text("x")
-    picture(tmp_path / "csets" / "x.png")
+    picture(tmp_path / "csets" / "s-1234" / "x.png")
+    (tmp_path / "csets" / "s-1234" / "manifest.json").write_text(json.dumps({"cset_id": "1234"}))
     assert FOLDER.revision(tmp_path) == first
     seen = {first}
     write_mask(tmp_path / "a_mask.png", person())
@@ -235,3 +242,84 @@ def test_natural_order_is_total():
     assert ordered.index("a2") < ordered.index("a10")
     assert len({natural_key(n) for n in names}) == len(names)
     assert sorted(reversed(names), key=natural_key) == ordered
+
+
+@pytest.mark.parametrize("home", ["", "images"])
+def test_folders_below_are_read_by_name(tmp_path, home):
+    where = tmp_path / home
+    for name in ("x10.png", "x2.jpg", "monday/x2.png", "monday/früh/日本 1.png"):
+        path = where / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((40, 40, 3), 9, np.uint8)).save(path)
+    write_mask(tmp_path / "masks" / "monday" / "x2.png", person(40, 40))
+    write_mask(where / "monday" / "früh" / "masks" / "日本 1.png", person(40, 40))
+    write_depth(where / "monday" / "x2_depth.npz", np.ones((40, 40)))
+    (tmp_path / "cameras.json").write_text(json.dumps({"monday/x2": {"subject": "anna"}}))
+    samples = list(FOLDER.samples(tmp_path))
+    assert [s.image.relative_to(where).as_posix() for s in samples] == [
+        "monday/früh/日本 1.png",
+        "monday/x2.png",
+        "x2.jpg",
+        "x10.png",
+    ]
+    assert len({s.sample_id for s in samples}) == 4
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+", s.sample_id) for s in samples)
+    assert [s.sample_id for s in samples[2:]] == ["x2", "x10"], "flat names stay what they were"
+    by = {s.image.stem + s.image.suffix: s for s in samples}
+    assert samples[1].mask == tmp_path / "masks" / "monday" / "x2.png"
+    assert samples[1].depth == where / "monday" / "x2_depth.npz"
+    assert samples[1].subject_id == "anna"
+    assert by["日本 1.png"].mask.parent.name == "masks"
+    assert by["x2.jpg"].mask is None, "a mask belongs to the picture of its own path only"
+
+
+def test_composed_and_decomposed_names_are_the_same_name(tmp_path):
+    picture(tmp_path / unicodedata.normalize("NFD", "Jörg.png"))
+    write_mask(tmp_path / unicodedata.normalize("NFC", "Jörg_mask.png"), person())
+    (sample,) = FOLDER.samples(tmp_path)
+    assert sample.mask is not None
+
+
+def test_what_robench_made_inside_the_data_is_no_data(tmp_path):
+    picture(tmp_path / "a.png")
+    for record, content in {
+        "csets/s/manifest.json": {"cset_id": "1"},
+        "runs/r/run.json": {},
+        "out/m/masks.json": {},
+        "clip-frames-1/video.json": {},
+    }.items():
+        picture(tmp_path / Path(record).parent / "images" / "b.png")
+        (tmp_path / record).write_text(json.dumps(content))
+    picture(tmp_path / ".hidden" / "c.png")
+    picture(tmp_path / "theirs" / "d.png")
+    (tmp_path / "theirs" / "manifest.json").write_text("not ours")
+    assert [s.image.stem for s in FOLDER.samples(tmp_path)] == ["a", "d"]
+
+
+def test_thousands_of_pictures_are_planned_in_seconds(tmp_path):
+    from robench.engine.cset_writer import plan_set
+    from robench.engine.recipes import custom_recipe
+    from robench.engine.selection import select
+
+    data = encode_png(np.zeros((32, 32, 3), np.uint8))
+    for folder in range(20):
+        (tmp_path / "in" / f"tag {folder}").mkdir(parents=True)
+        for number in range(100):
+            (tmp_path / "in" / f"tag {folder}" / f"bild_ü{number}.png").write_bytes(data)
+    before = time.process_time()
+    plan = plan_set(select(tmp_path / "in"), custom_recipe(["iso_noise"]), 0, tmp_path / "out")
+    assert plan.cells == 2000 * 6
+    assert time.process_time() - before < 10, "2 s of work where it was written"
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_unit_of_depth_may_be_declared_above(tmp_path):
+    picture(tmp_path / "images" / "a" / "x.png")
+    (tmp_path / "depth" / "a").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "depth" / "a" / "x.png"), np.full((60, 40), 2500, np.uint16))
+    (tmp_path / "depth" / "depth.json").write_text(json.dumps({"unit": "mm"}))
+    (sample,) = FOLDER.samples(tmp_path)
+    assert read_depth(sample.depth)[0, 0] == np.float32(2.5)
+    before = FOLDER.revision(tmp_path)
+    (tmp_path / "depth" / "depth.json").write_text(json.dumps({"unit": "m"}))
+    assert FOLDER.revision(tmp_path) != before, "the unit is part of the data"
