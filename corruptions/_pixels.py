@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import cv2
@@ -40,15 +41,27 @@ def warp(
     # The inverse is given explicitly: OpenCV's own inversion is the same, but this keeps the direction visible.
     inverse = cv2.invertAffineTransform(np.asarray(affine, np.float64))
     value = (float(fill),) * 4
-    moved: NDArray[Any] = cv2.warpAffine(
-        image,
-        inverse,
-        (width, height),
-        flags=flags | cv2.WARP_INVERSE_MAP,
-        borderMode=_BORDERS[border],
-        borderValue=value,
-    )
-    return moved
+
+    def moved(source: NDArray[Any]) -> NDArray[Any]:
+        result: NDArray[Any] = cv2.warpAffine(
+            source,
+            inverse,
+            (width, height),
+            flags=flags | cv2.WARP_INVERSE_MAP,
+            borderMode=_BORDERS[border],
+            borderValue=value,
+        )
+        return result
+
+    return _by_four(image, moved) if interpolation == "linear" else moved(image)
+
+
+def _by_four(image: NDArray[Any], resampled: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
+    """Resample three channels as four: OpenCV needs half the time for them, and gives the same values."""
+    if image.ndim != 3 or image.shape[2] != 3:
+        return resampled(image)
+    three: NDArray[Any] = cv2.cvtColor(resampled(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)), cv2.COLOR_RGBA2RGB)
+    return three
 
 
 def warp_mask(mask: NDArray[Any], affine: Affine) -> NDArray[Any]:
@@ -67,8 +80,7 @@ def warp_mask(mask: NDArray[Any], affine: Affine) -> NDArray[Any]:
 
 def resample(image: NDArray[Any], x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[Any]:
     """Sample an image bilinearly at (H, W) positions; outside, the edge pixels go on."""
-    sampled: NDArray[Any] = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return sampled
+    return _by_four(image, lambda source: cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def gaussian(image: NDArray[np.float32], sigma: float, truncate: float) -> NDArray[np.float32]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from math import comb, sqrt
+from math import ceil, comb, sqrt
 from typing import Any
 
 import numpy as np
 
-from corruptions._base import PAPER_2D_PRIORS, Card, Corrupted, Image, Params, checked, level, to_uint8
+from corruptions._base import PAPER_2D_PRIORS, Card, Corrupted, Image, Params, checked, level
 
 PASSES = 5
 """Passes of the published blur, in which `zoom_step` is stated."""
 _NEGLIGIBLE = 1e-4
+_BLOCK = 1 << 15
+"""Pixels worked on at a time: they stay in the cache."""
 
 CARD = Card(
     name="zoom_blur_2d",
-    version="1",
+    version="2",
     summary="Radial blur about the centre, as from a zooming lens; its width grows with the radius.",
     reference=f"{PAPER_2D_PRIORS}, zoom blur (b = 0.02, five passes)",
     extra={
@@ -59,22 +61,51 @@ def zoom_blur(image: Image, zoom_step: float, passes: int = PASSES) -> Image:
     Raises:
         ValueError: If b is out of range.
     """
-    from corruptions._pixels import warp
-
     if not 0 <= zoom_step <= 0.2 or passes < 1:
         raise ValueError(f"zoom blur needs a step in [0, 0.2] and at least one pass, got {zoom_step} and {passes}")
+    if zoom_step == 0:
+        return image.copy()
     step = zoom_step * sqrt(PASSES / passes)
-    centre = np.array([(image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2])
-    source = image.astype(np.float32)
-    total = np.zeros_like(source)
     weights = {k: comb(passes, k) / 2**passes for k in range(passes + 1)}
     weights = {k: w for k, w in weights.items() if w >= _NEGLIGIBLE}
-    for k, weight in weights.items():
-        stretch = (1 + step) ** k * (1 - step) ** (passes - k)
-        # Content sampled at c + (x - c) s moves outwards by 1 / s.
-        affine = np.concatenate([np.eye(2) / stretch, (centre * (1 - 1 / stretch))[:, None]], axis=1)
-        total += np.float32(weight / sum(weights.values())) * warp(source, affine, border="reflect")
-    return to_uint8(total)
+    total = sum(weights.values())
+    return _mean(image, [((1 + step) ** k * (1 - step) ** (passes - k), w / total) for k, w in weights.items()])
+
+
+def _mean(image: Image, zooms: list[tuple[float, float]]) -> Image:
+    """Return the weighted mean of zooms about the centre.
+
+    Args:
+        image: (H, W, 3) uint8.
+        zooms: (s, weight) each: the picture at ``c + (x - c) s``, bilinear, reflected beyond its borders.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    x, y = (width - 1) / 2, (height - 1) / 2
+    # Borders are made once, and four channels are resampled in half the time of three.
+    margin = ceil((max(s for s, _ in zooms) - 1) * max(x, y)) + 2
+    padded = cv2.copyMakeBorder(
+        cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), margin, margin, margin, margin, cv2.BORDER_REFLECT_101
+    ).astype(np.float32)
+    rows = max(1, _BLOCK // width)
+    seen, mean = np.empty((rows, width, 4), np.float32), np.empty((rows, width, 4), np.float32)
+    blurred = np.empty_like(image)
+    for top in range(0, height, rows):
+        count = min(rows, height - top)
+        so_far = 0.0
+        mean[:] = 0
+        for s, weight in zooms:
+            source = np.array([[s, 0, x - x * s + margin], [0, s, y + (top - y) * s + margin]])
+            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            cv2.warpAffine(padded, source, (width, count), seen[:count], flags, cv2.BORDER_REPLICATE)
+            so_far += weight
+            cv2.accumulateWeighted(seen[:count], mean[:count], weight / so_far)
+        cv2.cvtColor(cv2.convertScaleAbs(mean[:count]), cv2.COLOR_RGBA2RGB, blurred[top : top + count])
+    return blurred
 
 
 class ZoomBlur2D:
