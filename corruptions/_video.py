@@ -34,8 +34,9 @@ X265_PINNED = "pools=none:frame-threads=1:info=0:log-level=none:rd=1"
 less of it for at most 0.15 dB. The rest is the intra search of the first frame, which no option shortens at the same
 picture (blocks of 16 at least would, by half, for 0.4 dB)."""
 X264_PINNED = "threads=1:sliced-threads=0"
-X264_CALL = f"{X264_PINNED}:cpu-independent=1:mbtree=0:rc-lookahead=0:sync-lookahead=0"
-"""Macroblock trees and lookahead would weigh frames that a call does not have yet."""
+X264_CALL = f"{X264_PINNED}:cpu-independent=1:mbtree=0:rc-lookahead=0:sync-lookahead=0:qpmax=51"
+"""Macroblock trees and lookahead would weigh frames that a call does not have yet. Beyond H.264's own coarsest step
+(51) the encoder would send a small picture as plain grey rather than a few bytes too many."""
 H264_CRF = 23
 
 _Y = (16829, 33039, 6416)
