@@ -160,7 +160,7 @@ def choose_depth(text: str | None, weights: Path | None = None, unit: str | None
         UsageError: If a source is unknown, or ``dpt`` and the weights do not come together.
         EnvironmentNotReady: If the folder of weights is not there or has no model in it.
     """
-    names = [part.strip() for part in (text or "auto").split(",")]
+    names = [part.strip() for part in ("auto" if text is None else text).split(",")]
     order: list[str] = []
     for name in names:
         if name == "auto":

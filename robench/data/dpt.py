@@ -77,7 +77,7 @@ class DptDepth:
 
     def __init__(self, folder: Path) -> None:
         require_transformers()
-        from transformers import DPTForDepthEstimation  # type: ignore[import-not-found, unused-ignore]
+        from transformers import DPTForDepthEstimation
 
         try:
             model, report = DPTForDepthEstimation.from_pretrained(

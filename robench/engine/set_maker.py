@@ -122,7 +122,10 @@ class SetMaker:
             try:
                 found = inputs.depth_map
             except (SampleFailure, UsageError) as error:
-                # A corruption that needs it fails with this reason; the others do not depend on it.
+                # A corruption that needs it fails with this reason; the others do not depend on it. But a unit that is
+                # not declared is a mistake about all files, to be mended before anything is made.
+                if isinstance(error, UsageError) and self.spec.with_depth:
+                    raise
                 columns |= {"depth_source": f"unreadable: {_reason(error)}"}
                 found = None
             if found is not None:
