@@ -99,7 +99,7 @@ def _beyond(backdrop: Image, matrix: NDArray[np.float64]) -> Image:
     """Return what lies around a backdrop's frame, seen through a map of its pixels.
 
     Mirrored near the frame; farther away, where mirror images would make a kaleidoscope, a blurred picture whose upper
-    and lower edges go on (sky stays above and floor below) and whose sides are mirrored.
+    and lower edges go on (sky stays above and floor below), ever more blurred, and whose sides are mirrored.
     """
     height, width = backdrop.shape[:2]
     sharp = _warped(backdrop, matrix, cv2.BORDER_REFLECT_101)
@@ -109,7 +109,14 @@ def _beyond(backdrop: Image, matrix: NDArray[np.float64]) -> Image:
     small = cv2.resize(backdrop, size, interpolation=cv2.INTER_AREA)
     padded = cv2.copyMakeBorder(small, size[1], size[1], 0, 0, cv2.BORDER_REPLICATE)
     padded = cv2.copyMakeBorder(padded, 0, 0, size[0] - 1, size[0] - 1, cv2.BORDER_REFLECT_101)
-    padded = cv2.GaussianBlur(padded, (0, 0), max(0.5, _SOFT * size[0]))
+    sigma = max(0.5, _SOFT * size[0])
+    near = cv2.GaussianBlur(padded, (0, 0), sigma)
+    high, wide = padded.shape[:2]
+    quarter = cv2.resize(near, (max(1, wide // 4), max(1, high // 4)), interpolation=cv2.INTER_AREA)
+    far = cv2.resize(cv2.GaussianBlur(quarter, (0, 0), sigma), (wide, high), interpolation=cv2.INTER_LINEAR)
+    line = np.arange(len(padded), dtype=np.float32)[:, None]
+    beyond = np.maximum(size[1] - line, line - (2 * size[1] - 1)) / (6 * sigma)
+    padded = blended(far, np.clip(beyond, 0, 1) * np.ones((1, padded.shape[1]), np.float32), near)
     # From pixels of the padded picture to the backdrop's: integers are pixel centres in both.
     x, y = width / size[0], height / size[1]
     unpad = np.array([[x, 0, (0.5 - size[0] + 1) * x - 0.5], [0, y, (0.5 - size[1]) * y - 0.5], [0, 0, 1]])

@@ -90,10 +90,17 @@ class MeshScene:
         Raises:
             ValueError: If the mesh has no face.
         """
+        low, high = self._box
+        return low.copy(), high.copy()
+
+    @functools.cached_property
+    def _box(self) -> tuple[Float, Float]:
         mesh = self.rays.mesh
         if mesh.is_empty:
             raise ValueError("a scene without faces has no bounds")
-        corners = self._in_view(mesh.vertices[np.unique(mesh.faces)])
+        used = np.zeros(len(mesh.vertices), bool)
+        used[mesh.faces.ravel()] = True
+        corners = self._in_view(mesh.vertices[used])
         return corners.min(axis=0), corners.max(axis=0)
 
     def visibility(self, position_cm: NDArray[Any], radius_cm: float, samples: int) -> Float:
