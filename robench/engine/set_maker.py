@@ -15,6 +15,7 @@ from typing import Any
 
 from robench.contracts import Sample
 from robench.data.depth_sources import DepthSources
+from robench.data.folder import default_camera
 from robench.engine.cells import Cell, Inputs, Maker, OnTheFly, Picture
 from robench.engine.cset import clean_path, companion_path, image_path, index_row
 from robench.errors import RobenchError, SampleFailure, UsageError
@@ -101,8 +102,7 @@ class SetMaker:
                 assert picture.affine is not None
                 depth = carried_depth(inputs.depth, picture.affine)
             columns |= self._stored("depth", companion_path("depth", own), encode_depth_mm(depth))
-        camera = json.dumps(picture.camera.to_json(), sort_keys=True)
-        return columns | {"camera": camera, "camera_source": "assumed" if sample.camera is None else "given"}
+        return columns | {"camera": json.dumps(picture.camera.to_json(), sort_keys=True)}
 
     def _clean(self, sample: Sample, inputs: Inputs) -> dict[str, Any]:
         """Store mask and depth of the clean picture once, and return the columns that tell of them."""
@@ -113,6 +113,7 @@ class SetMaker:
         columns: dict[str, Any] = {
             **nothing,
             "depth_invalid": None,
+            "camera_source": _camera_source(inputs),
             "source": _relative(sample.image, self.spec.root),
             "mesh": _relative(sample.mesh, self.spec.root),
         }
@@ -144,6 +145,12 @@ class SetMaker:
 
 def _to_disk(path: Path, data: bytes) -> None:
     write_bytes_atomic(path, data)
+
+
+def _camera_source(inputs: Inputs) -> str:
+    """Return ``assumed`` where the camera is the one that a plain photograph is taken to have, else ``given``."""
+    assumed = default_camera(*inputs.shape, inputs.mask)
+    return "assumed" if inputs.camera.to_json() == assumed.to_json() else "given"
 
 
 def _relative(path: Path | None, root: Path) -> str | None:
