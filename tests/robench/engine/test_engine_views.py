@@ -12,6 +12,8 @@ from robench import registry
 from robench.analysis import read_rows
 from robench.contracts import Camera, Card, OpenReport, Reconstruction
 from robench.engine.cells import Cell, Inputs, OnTheFly, corrupt_cell
+from robench.engine.composed import Composed
+from robench.engine.conditions import Chain, Part
 from robench.engine.cset import companion_path, image_path, open_set, replay
 from robench.engine.cset_writer import write_set
 from robench.engine.evaluate import evaluate
@@ -192,3 +194,36 @@ def test_a_camera_moves_rigidly_and_then_its_pixels() -> None:
     for wrong in (np.diag([1, 1, -1, 1.0]), np.eye(3), np.diag([2, 2, 2, 1.0])):
         with pytest.raises(ValueError, match="rigid"):
             camera.followed(None, wrong)
+
+
+@pytest.mark.parametrize(
+    "parts", [("camera_pitch:4", "camera_roll:3", "view_jitter:5"), ("scale:2", "field_of_view:1")]
+)
+def test_views_after_one_another(people: Path, parts: tuple[str, ...]) -> None:
+    """Each part sees mesh, mask and camera as the parts before left them."""
+    chain = Chain(tuple(Part(name, int(level)) for name, level in (part.split(":") for part in parts)))
+    sample = select(people).samples[1]
+    picture = Composed(chain).picture(Inputs(sample), 5, 0)
+    assert [part["notes"]["mode"] for part in picture.notes["parts"] if "notes" in part] == ["mesh"] * (
+        len(parts) - parts.count("camera_roll:3")
+    )
+    pixels = picture.camera.project(read_mesh(sample.mesh).vertices)[:, :2]
+    rows, columns = np.nonzero(picture.true_mask > 0.5)
+    for axis, found in ((0, columns), (1, rows)):
+        assert pixels[:, axis].min() == pytest.approx(found.min(), abs=1.5)
+        assert pixels[:, axis].max() == pytest.approx(found.max(), abs=1.5)
+    # The person wears one colour, the wall others: the picture has the person where the mask has them.
+    inside = picture.image[picture.true_mask > 0.99].astype(int)
+    worn = Inputs(sample).image[Inputs(sample).mask > 0.99].mean(axis=0)
+    assert np.percentile(np.abs(inside - worn).max(axis=1), 90) < 30
+
+
+def test_fog_after_pitch_reads_the_depth_of_the_new_view(people: Path) -> None:
+    sample = select(people).samples[1]
+    chain = Chain((Part("camera_pitch", 5), Part("fog_3d", 4)))
+    picture = Composed(chain).picture(Inputs(sample), 5, 0)
+    inside, outside = picture.true_mask > 0.99, picture.true_mask == 0
+    pitched = corrupt_cell(Cell(sample, "camera_pitch", 5), 0)
+    kept = [np.abs(picture.image[part].astype(int) - 204).mean() for part in (inside, outside)]
+    clean = [np.abs(pitched.image[part].astype(int) - 204).mean() for part in (inside, outside)]
+    assert kept[0] / clean[0] > 3 * kept[1] / clean[1], "the person stands nearer than the wall, where they are now"
