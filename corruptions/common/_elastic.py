@@ -16,8 +16,6 @@ Field = NDArray[np.float32]
 _AMPLITUDE = 0.005
 _SIGMA = 0.01
 _TRUNCATE = 3.0
-_FRACTION = 32
-"""Positions are rounded to this part of a pixel, OpenCV's own in whole numbers."""
 
 
 def smooth_field(shape: tuple[int, int], alpha: float, rng: np.random.Generator, scaled: bool = True) -> Field:
@@ -105,12 +103,9 @@ def _gaussian_matrix(side: int, sigma: float) -> NDArray[np.float64]:
 def pulled(image: Image, field: Field) -> Image:
     """Return the picture sampled bilinearly at ``p + field(p)``, mirrored at the edges."""
     height, width = image.shape[:2]
-    positions = np.empty((height, width, 2), np.int32)
-    for axis, start in enumerate((np.arange(width)[None], np.arange(height)[:, None])):
-        fine = np.rint(field[axis] * np.float32(_FRACTION)).astype(np.int32)
-        np.add(fine, (start * _FRACTION).astype(np.int32), out=positions[..., axis])
-    part = (positions & (_FRACTION - 1)).astype(np.uint16)
-    whole = (positions >> 5).astype(np.int16)
-    packed = part[..., 1] * np.uint16(_FRACTION) + part[..., 0]
-    moved: Image = cv2.remap(image, whole, packed, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    x = field[0] + np.arange(width, dtype=np.float32)
+    y = field[1] + np.arange(height, dtype=np.float32)[:, None]
+    # In OpenCV's whole numbers (1/32 px) and not in its floats, whose last bits depend on the processor.
+    whole, part = cv2.convertMaps(x, y, cv2.CV_16SC2)
+    moved: Image = cv2.remap(image, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return moved

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corruptions._base import Image
-from corruptions.common._layers import BITS, Layer8, enlarged, fit, gaussian16, source_grid, work_size
+from corruptions.common._layers import BITS, Layer8, enlarged, fit, gaussian16
 from corruptions.common._plasma import plasma_over
 
 Floats = NDArray[np.float64]
 
-_LARGEST = 1024
-"""Ice is drawn on at most this width, and enlarged for larger pictures."""
+_SHORT, _LONG = 512, 1024
+"""Ice is drawn on a pane of this short side (or, if that gives less, this long side), and resized to the picture: its
+lines are a pixel wide there, and so equally strong at any resolution."""
 _FEATHERS = 6
 """Feathers of a layer per short side of the rim."""
 _STEM_POINTS = 24
@@ -138,9 +139,8 @@ def ice(shape: tuple[int, int], rng: np.random.Generator) -> Image:
     Returns:
         (H, W, 3) uint8.
     """
-    height, width, _ = work_size(shape, True)
-    shrink = min(1.0, _LARGEST / max(height, width))
-    height, width = max(32, round(height * shrink)), max(32, round(width * shrink))
+    scale = min(_SHORT / min(shape), _LONG / max(shape))
+    height, width = (max(1, round(side * scale)) for side in shape)
     short = min(height, width)
     size = width / short, height / short
     crystals = np.zeros((height, width), np.uint8)
@@ -149,7 +149,7 @@ def ice(shape: tuple[int, int], rng: np.random.Generator) -> Image:
         for lines, level in zip(feathers(*size, rng), _LEVELS, strict=True):
             _drawn(crystals, lines, short, round(level * brightness))
     hoar = _hoar((height, width), rng)
-    soft = cv2.convertScaleAbs(gaussian16(crystals, 2.2 * short / 512, 3.0, cv2.BORDER_REPLICATE), alpha=1 / 256)
+    soft = cv2.convertScaleAbs(gaussian16(crystals, 2.2 * short / _SHORT, 3.0, cv2.BORDER_REPLICATE), alpha=1 / 256)
     relief = cv2.filter2D(soft, cv2.CV_16S, _LIGHT)
     light = crystals.astype(np.int16) * 7 // 16 + soft.astype(np.int16) * 3 // 8 + hoar + relief // 2 + _PANE
     grey = np.clip(light, 0, 255).astype(np.uint8)
@@ -160,10 +160,10 @@ def ice(shape: tuple[int, int], rng: np.random.Generator) -> Image:
 
 def _hoar(shape: tuple[int, int], rng: np.random.Generator) -> Layer8:
     """Return the grainy frost that covers the pane from its rim to an uneven border."""
-    grid = source_grid(shape, True)
+    grid = tuple((side + 1) // 2 for side in shape)
     y, x = (np.minimum(np.arange(n), np.arange(n)[::-1]).astype(np.float32) / np.float32(min(grid)) for n in grid)
     rim = np.minimum(y[:, None], x[None])
-    reach = plasma_over(grid, 1.7, rng, True) * np.float32(0.5 / 65535) + np.float32(0.02)
+    reach = plasma_over((grid[0], grid[1]), 1.7, rng, True) * np.float32(0.5 / 65535) + np.float32(0.02)
     cover = np.clip((reach - rim) * np.float32(255 / 0.2), 0, 255).astype(np.uint8)
     grain = gaussian16(rng.integers(0, 256, grid, dtype=np.uint8), 0.7, 3.0, cv2.BORDER_REFLECT) >> 8
     sparkle = np.clip(grain.astype(np.int16) * 3 - 280, 0, 255).astype(np.uint16)
@@ -181,9 +181,11 @@ def behind(image: Image, window: Image, scene: float, ice_share: float) -> Image
     if scene < 0 or ice_share < 0:
         raise ValueError(f"frost mixes with weights >= 0, got {scene} and {ice_share}")
     table = np.arange(256) * (BITS / 2)
-    parts = [
-        cv2.LUT(part, np.clip(np.rint(table * w), 0, 65535).astype(np.uint16))
-        for part, w in ((image, scene), (window, ice_share))
-    ]
-    result: Image = cv2.convertScaleAbs(cv2.add(*parts), alpha=2 / BITS)
+    thinner, iced = (np.clip(np.rint(table * w), 0, 65535).astype(np.uint16) for w in (scene, ice_share))
+    planes = []
+    for seen, frozen in zip(cv2.split(image), cv2.split(window), strict=True):
+        total = cv2.LUT(seen, thinner)
+        cv2.add(total, cv2.LUT(frozen, iced), dst=total)
+        planes.append(cv2.convertScaleAbs(total, alpha=2 / BITS))
+    result: Image = cv2.merge(planes)
     return result

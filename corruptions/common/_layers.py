@@ -1,7 +1,7 @@
 """Random layers laid over a picture, in arithmetic that gives the same bytes on every machine.
 
-Sums of whole numbers below 2**24 are exact in float32, in any order and with any vector instructions. So layers start
-as whole numbers, filters have whole weights, and enlarging is OpenCV's bit-exact kind.
+Sums of whole numbers are exact in floating point (below 2**24, or 2**53 in double precision), in any order and with any
+vector instructions. So layers start as whole numbers, filters have whole weights, and enlarging is OpenCV's exact kind.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ Layer16 = NDArray[np.uint16]
 
 BITS = 128
 """Steps of one 8-bit level in sums of 16-bit layers, which so hold up to twice the range of a picture."""
+WEIGHT = 1 << 16
+"""Sum of the weights of a filter: for 8-bit layers, exact in single precision along one axis, in double along both."""
 
 
 def work_size(shape: tuple[int, int], scaled: bool) -> tuple[int, int, float]:
@@ -66,12 +68,11 @@ def fit(layer: Layer8, shape: tuple[int, int]) -> Layer8:
     return np.array(small)
 
 
-def whole_weights(kernel: NDArray[np.float64], total: int) -> NDArray[np.float32]:
-    """Return weights rounded to whole numbers that sum to `total`; the largest takes the rest."""
-    weights = np.rint(kernel * (total / kernel.sum()))
-    weights[np.argmax(weights)] += total - weights.sum()
-    whole: NDArray[np.float32] = weights.astype(np.float32)
-    return whole
+def whole_weights(kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return weights rounded to whole numbers that sum to `WEIGHT`; the largest takes the rest."""
+    weights: NDArray[np.float64] = np.rint(kernel * (WEIGHT / kernel.sum()))
+    weights[np.argmax(weights)] += WEIGHT - weights.sum()
+    return weights
 
 
 def gaussian16(layer: Layer8, sigma: float, truncate: float, border: int) -> Layer16:
@@ -81,9 +82,9 @@ def gaussian16(layer: Layer8, sigma: float, truncate: float, border: int) -> Lay
         uint16 of the same shape, 256 steps to the level.
     """
     reach = max(1, int(truncate * sigma + 0.5))
-    kernel = whole_weights(np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2), 256)
-    exact = cv2.sepFilter2D(layer, cv2.CV_32F, kernel, kernel, borderType=border)
-    blurred: Layer16 = cv2.multiply(exact, 1 / 256, dtype=cv2.CV_16U)
+    kernel = whole_weights(np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2))
+    exact = cv2.sepFilter2D(layer, cv2.CV_64F, kernel, kernel, borderType=border)
+    blurred: Layer16 = cv2.multiply(exact, 256 / WEIGHT**2, dtype=cv2.CV_16U)
     return blurred
 
 
@@ -95,6 +96,11 @@ def added(image: Image, table: NDArray[Any], layer: Layer16) -> Image:
         table: (256,) values in levels, of what becomes of the picture.
         layer: (H, W) uint16 in 1/`BITS` levels, added to every channel.
     """
-    base = cv2.LUT(image, np.clip(np.rint(table * BITS), 0, 65535).astype(np.uint16))
-    result: Image = cv2.convertScaleAbs(cv2.add(base, cv2.merge([layer] * 3)), alpha=1 / BITS)
+    base = np.clip(np.rint(table * BITS), 0, 65535).astype(np.uint16)
+    planes = []
+    for channel in cv2.split(image):
+        total = cv2.LUT(channel, base)
+        cv2.add(total, layer, dst=total)
+        planes.append(cv2.convertScaleAbs(total, alpha=1 / BITS))
+    result: Image = cv2.merge(planes)
     return result

@@ -7,9 +7,10 @@ from math import ceil, cos, radians, tan
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from corruptions._base import Image
-from corruptions.common._layers import Layer8, enlarged, fit, whole_weights, work_size
+from corruptions.common._layers import WEIGHT, Layer8, enlarged, fit, whole_weights, work_size
 
 _STEPS = 16
 _ZERO = 255 * _STEPS * 2
@@ -65,30 +66,39 @@ def flakes(shape: tuple[int, int], rule: Flakes, rng: np.random.Generator, scale
     tilt = radians(rule.angle_deg + 90)
     length = int(2 * rule.radius * scale * cos(tilt)) + 1
     along = np.arange(length) / cos(tilt)
-    kernel = whole_weights(np.exp(-0.5 * (along / (rule.smear * scale)) ** 2), 4096)
+    kernel = whole_weights(np.exp(-0.5 * (along / (rule.smear * scale)) ** 2))
     slope = abs(tan(tilt))
     drift = ceil(length * slope)
-    still = _still((height + length, width + drift), rule, scale, rng)
+    still = _still((height, width), (height + length, width + drift), rule, scale, rng)
     shift = np.rint(np.arange(height + length) * slope).astype(int).tolist()
     canvas = np.zeros((height + length, width + drift + shift[-1]), np.uint8)
     for row, by in enumerate(shift):
         canvas[row, shift[-1] - by :][: width + drift] = still[row]
     # The first tap lies on the pixel itself, the others below it.
-    one = np.ones(1, np.float32)
-    exact = cv2.sepFilter2D(canvas, cv2.CV_32F, one, kernel, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
-    smeared = cv2.convertScaleAbs(exact, alpha=1 / 4096)
+    exact = cv2.sepFilter2D(canvas, cv2.CV_32F, np.ones(1), kernel, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+    smeared = cv2.convertScaleAbs(exact, alpha=1 / WEIGHT)
     layer = np.empty((height, width), np.uint8)
     for row, by in enumerate(shift[:height]):
         layer[row] = smeared[row, shift[-1] - by :][:width]
     return fit(layer if tilt >= 0 else np.ascontiguousarray(layer[:, ::-1]), shape)
 
 
-def _still(shape: tuple[int, int], rule: Flakes, scale: float, rng: np.random.Generator) -> Layer8:
-    """Return flakes that hang in the air."""
-    cells = [max(2, round(side / (rule.zoom * scale))) for side in shape]
+def _still(
+    shape: tuple[int, int], beyond: tuple[int, int], rule: Flakes, scale: float, rng: np.random.Generator
+) -> Layer8:
+    """Return flakes that hang in the air, over a frame and what lies below and beside it.
+
+    How many values are drawn depends on lengths in source pixels alone, so that twice the resolution has the same snow.
+    """
+    margin = (1 + abs(tan(radians(rule.angle_deg + 90)))) * 2 * rule.radius + 3
+    cells = [ceil((round(side / scale) + margin) / rule.zoom) + 1 for side in shape]
     noise = rng.standard_normal(cells, dtype=np.float32) * np.float32(rule.sigma) + np.float32(rule.mean)
     values = np.clip(np.rint(noise * np.float32(255 * _STEPS)) + _ZERO, 0, 65535).astype(np.uint16)
-    bright = cv2.convertScaleAbs(cv2.subtract(enlarged(values, shape), float(_ZERO)), alpha=1 / _STEPS)
+    # First and last value on the first and last pixel, as published: pixels so fall on all places between values, where
+    # at a whole zoom they would fall on the same few, and too much or too little would pass the threshold.
+    over = tuple(round(((n + 1) * rule.zoom - 1) * scale) for n in cells)
+    still = enlarged(values, (over[0], over[1]))[: beyond[0], : beyond[1]]
+    bright = cv2.convertScaleAbs(cv2.subtract(still, float(_ZERO)), alpha=1 / _STEPS)
     cut: Layer8 = cv2.threshold(bright, 255 * rule.threshold, 0, cv2.THRESH_TOZERO)[1]
     return cut
 
@@ -101,13 +111,21 @@ def fallen(image: Image, layer: Layer8, kept: float) -> Image:
         layer: (H, W) uint8, the flakes F.
         kept: w in [0, 1].
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    table = np.arange(256.0)
-    scene = cv2.LUT(image, np.rint(table * kept * _STEP).astype(np.uint16))
-    white = cv2.LUT(grey, np.rint((1.5 * table + 127.5) * (1 - kept) * _STEP).astype(np.uint16))
-    rest = cv2.LUT(image, np.rint(table * (1 - kept) * _STEP).astype(np.uint16))
-    snow = cv2.add(layer, cv2.rotate(layer, cv2.ROTATE_180), dtype=cv2.CV_16U)
-    whitened = cv2.add(scene, cv2.max(rest, cv2.merge([white] * 3)))
-    falling = cv2.multiply(snow, float(_STEP))
-    result: Image = cv2.convertScaleAbs(cv2.add(whitened, cv2.merge([falling] * 3)), alpha=1 / _STEP)
+    value = np.arange(256.0) * _STEP
+    white = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), _whole((1.5 * value + 127.5 * _STEP) * (1 - kept)))
+    falling = cv2.multiply(cv2.add(layer, cv2.rotate(layer, cv2.ROTATE_180), dtype=cv2.CV_16U), float(_STEP))
+    planes = []
+    for channel in cv2.split(image):
+        # Where x is the larger, w x + (1 - w) x is x itself: the maximum may be taken last.
+        total = cv2.LUT(channel, _whole(value * kept))
+        cv2.add(total, white, dst=total)
+        cv2.max(total, cv2.LUT(channel, _whole(value)), dst=total)
+        cv2.add(total, falling, dst=total)
+        planes.append(cv2.convertScaleAbs(total, alpha=1 / _STEP))
+    result: Image = cv2.merge(planes)
     return result
+
+
+def _whole(values: NDArray[np.float64]) -> NDArray[np.uint16]:
+    rounded: NDArray[np.uint16] = np.rint(values).astype(np.uint16)
+    return rounded

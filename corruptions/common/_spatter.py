@@ -56,21 +56,23 @@ def splashes(
         brightest = int(shine.max())
         layer = cv2.convertScaleAbs(shine, alpha=255 / brightest) if brightest else np.zeros((height, width), np.uint8)
     else:
-        edge = round((numbers["threshold"] * _UNIT + _ZERO) * 256)
-        solid = np.where(field > edge, np.uint8(255), np.uint8(0))
+        solid = np.where(field > _edge(numbers["threshold"]), np.uint8(255), np.uint8(0))
         opaque = enlarged(gaussian16(solid, numbers["strength"], _TRUNCATE, cv2.BORDER_REPLICATE), (height, width))
         opaque = cv2.convertScaleAbs(opaque, alpha=1 / 256)
         layer = cv2.threshold(opaque, _FULL_MUD - 1, 0, cv2.THRESH_TOZERO)[1]
     return fit(layer, shape)
 
 
+def _edge(threshold: float) -> int:
+    """Return a value of the noise as the fields of `gaussian16` hold it."""
+    return round((threshold * _UNIT + _ZERO) * 256)
+
+
 def _wet(field: Layer16, threshold: float) -> Layer8:
     """Return the field in levels where it is over the threshold, else 0."""
-    value = np.arange(256) / 255
-    steps = cv2.subtract(field, float(_ZERO * 256))
-    levels = cv2.convertScaleAbs(steps, alpha=255 / (_UNIT * 256))
-    kept: Layer8 = cv2.LUT(levels, np.where(value > threshold, np.arange(256), 0).astype(np.uint8))
-    return kept
+    over = cv2.threshold(field, _edge(threshold), 0, cv2.THRESH_TOZERO)[1]
+    levels: Layer8 = cv2.convertScaleAbs(cv2.subtract(over, float(_edge(0.0))), alpha=255 / (_UNIT * 256))
+    return levels
 
 
 def _relief(water: Layer8) -> Layer8:
@@ -94,7 +96,10 @@ def wetted(image: Image, layer: Layer8, strength: float) -> Image:
 def muddied(image: Image, layer: Layer8) -> Image:
     """Return ``(1 - layer) x + layer * colour``; the layer of `splashes` of mud."""
     clear = cv2.bitwise_not(layer)
-    brown = [cv2.LUT(layer, (np.arange(256) * colour).astype(np.uint16)) for colour in MUD]
-    seen = cv2.multiply(image, cv2.merge([clear] * 3), dtype=cv2.CV_16U)
-    result: Image = cv2.convertScaleAbs(cv2.add(seen, cv2.merge(brown)), alpha=1 / 255)
+    planes = []
+    for channel, colour in zip(cv2.split(image), MUD, strict=True):
+        total = cv2.multiply(channel, clear, dtype=cv2.CV_16U)
+        cv2.add(total, cv2.LUT(layer, (np.arange(256) * colour).astype(np.uint16)), dst=total)
+        planes.append(cv2.convertScaleAbs(total, alpha=1 / 255))
+    result: Image = cv2.merge(planes)
     return result

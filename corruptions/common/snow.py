@@ -68,4 +68,5 @@ class Snow:
             *(float(params[k]) for k in ("mean", "sigma", "zoom", "threshold", "radius", "smear", "angle_deg"))
         )
         layer = flakes(image.shape[:2], rule, seeded(params["seed"]), bool(params["scaled"]))
-        return Corrupted(fallen(image, layer, float(params["kept"])), notes={"flakes": round(float(layer.mean()), 3)})
+        brightness = float(layer.mean())
+        return Corrupted(fallen(image, layer, float(params["kept"])), notes={"flakes": round(brightness, 3)})

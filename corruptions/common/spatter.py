@@ -53,7 +53,7 @@ class Spatter:
         return {**level(self.card, severity), "scaled": self.scaled, "seed": draw_seed(rng)}
 
     def apply(self, image: Image, params: Params, aux: Any) -> Corrupted:
-        """Return the picture behind drops, and the share of it that they cover (``covered``) in the notes.
+        """Return the picture behind drops, and the mean of their layer in [0, 1] (``cover``) in the notes.
 
         Raises:
             ValueError: If the image has a wrong shape or type, or the liquid is unknown.
@@ -67,4 +67,4 @@ class Spatter:
         numbers = {k: float(params[k]) for k in ("mean", "sigma", "smooth", "threshold", "strength")}
         layer = splashes(image.shape[:2], liquid, numbers, seeded(params["seed"]), bool(params["scaled"]))
         result = wetted(image, layer, numbers["strength"]) if liquid == "water" else muddied(image, layer)
-        return Corrupted(result, notes={"covered": round(float(np.count_nonzero(layer)) / layer.size, 4)})
+        return Corrupted(result, notes={"cover": round(float(layer.mean()) / 255, 4)})
