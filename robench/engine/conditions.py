@@ -247,6 +247,22 @@ class Recipe:
         return sha256_bytes(json_text(self.identity()).encode())
 
 
+def refuse_unknown(name: str, known: Collection[str]) -> None:
+    """Check that a corruption is registered.
+
+    Raises:
+        UsageError: If it is not, with the nearest name, or all of them where none is near.
+    """
+    if name in known:
+        return
+    close = registry.did_you_mean(name, known)
+    raise UsageError(
+        f"There is no corruption '{name}'" + (f" ({close})" if close else ""),
+        expected="" if close else "one of " + ", ".join(known),
+        hint="robench list corruptions",
+    )
+
+
 def read_part(text: str, known: Collection[str]) -> Part:
     """Read one part of a chain: ``fog_3d:2``, or ``fog_3d`` without a level.
 
@@ -259,14 +275,9 @@ def read_part(text: str, known: Collection[str]) -> Part:
     """
     text = text.strip()
     name, colon, level = (text, "", "") if text in known else (piece.strip() for piece in text.partition(":"))
-    if name not in known:
-        close = registry.did_you_mean(name, known)
-        expected = "one of " + ", ".join(known)
-        raise UsageError(
-            f"There is no corruption '{name}'" if name else f"A part of a chain has no name, '{text}'",
-            expected=f"{expected} ({close})" if close else expected,
-            hint="robench list corruptions",
-        )
+    if not name:
+        raise UsageError(f"A part of a chain has no name, '{text}'", expected="such as fog_3d:2 or fog_3d")
+    refuse_unknown(name, known)
     if not colon:
         return Part(name)
     if not (level.isascii() and level.isdecimal() and int(level) in SEVERITIES):

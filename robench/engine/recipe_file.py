@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from robench import registry
 from robench.data.ids import safe_id
-from robench.engine.conditions import CLEAN, SEVERITIES, Chain, Mixture, Part, Recipe, RecipeCell, read_part
+from robench.engine.conditions import (
+    CLEAN,
+    SEVERITIES,
+    Chain,
+    Mixture,
+    Part,
+    Recipe,
+    RecipeCell,
+    read_part,
+    refuse_unknown,
+)
 from robench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +35,7 @@ _KINDS = {"chain": _CHAIN, "mixture": _MIXTURE, "corruption": _SINGLE}
 _ANY = {"corruption": True, **dict.fromkeys(("severities", "chain", "mixture", "name"), False)}
 _CALLED = {"chain": "a chain", "mixture": "a mixture"}
 _ORDERS = ("drawn", "listed")
-MOST_DRAWS = 100
+_MOST_DRAWS = 100
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -113,10 +124,8 @@ class _Reader:
             text = f"{self._text(name, 'chain')}:{self._text(level, 'chain')}"
         else:
             text = self._text(node, "chain")
-        try:
+        with self._at(node):
             return read_part(text, self.known)
-        except UsageError as error:
-            self._stop(node, error.what[:1].lower() + error.what[1:], error.expected)
 
     def _mixtures(self, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> list[RecipeCell]:
         name = self._name(fields["name"])
@@ -127,7 +136,7 @@ class _Reader:
         if order not in _ORDERS:
             self._stop(mixture["order"], f"the order '{order}' is not known", "drawn or listed")
         ordered: Literal["drawn", "listed"] = "listed" if order == "listed" else "drawn"
-        count = self._number(mixture["count"], "count", MOST_DRAWS) if "count" in mixture else 1
+        count = self._number(mixture["count"], "count", _MOST_DRAWS) if "count" in mixture else 1
         severities = self._severities(node, fields["severities"], name)
         return [
             RecipeCell(name if count == 1 else f"{name}-{draw}", severities, Mixture(names, least, most, ordered, draw))
@@ -187,10 +196,16 @@ class _Reader:
         return name
 
     def _refuse_unknown(self, node: yaml.Node, name: str) -> None:
-        if name not in self.known:
-            close = registry.did_you_mean(name, self.known)
-            expected = "one of " + ", ".join(self.known)
-            self._stop(node, f"there is no corruption '{name}'", f"{expected} ({close})" if close else expected)
+        with self._at(node):
+            refuse_unknown(name, self.known)
+
+    @contextlib.contextmanager
+    def _at(self, node: yaml.Node) -> Iterator[None]:
+        """Tell where in the file an error of the inner block is."""
+        try:
+            yield
+        except UsageError as error:
+            self._stop(node, error.what[:1].lower() + error.what[1:], error.expected, error.hint)
 
     def _keys(self, node: yaml.Node) -> list[str]:
         import yaml
@@ -230,6 +245,6 @@ class _Reader:
             self._stop(node, f"'{what}' is not a single value", "text or a number")
         return str(node.value).strip()
 
-    def _stop(self, node: yaml.Node | None, what: str, expected: str) -> NoReturn:
+    def _stop(self, node: yaml.Node | None, what: str, expected: str, hint: str = "") -> NoReturn:
         line = node.start_mark.line + 1 if node is not None else 1
-        raise UsageError(f"{self.path}:{line}: {what}", expected=expected, hint="robench list recipes")
+        raise UsageError(f"{self.path}:{line}: {what}", expected=expected, hint=hint or "robench show recipe full")
