@@ -25,7 +25,7 @@ Mode = Literal["auto", "mesh", "image"]
 ENERGY, HALF_CM = 2.5, 800.0
 LAMPS = 10
 """Lamps drawn for one picture."""
-RADIUS_CM, SAMPLES = 8.0, 12
+RADIUS_CM, SAMPLES = 8.0, 8
 _WIDEST_DEG = 125.0
 _HEIGHTS_DEG = (-5.0, 60.0)
 _DISTANCES_M = (2.0, 4.0)
@@ -33,9 +33,10 @@ _DISTANCES_M = (2.0, 4.0)
 DEVIATIONS = (
     "lamps all round the person (azimuth to 125 degrees, height -5 to 60, 2 to 4 m away), not along the camera's axis: "
     "a lone person casts shadows only on themselves",
-    "surface and cast shadows from the mesh (mode mesh), or from depth in screen space (mode image), not from Blender",
+    "the person's surface and the shadows on it from the mesh (mode mesh), or from depth in screen space (mode image, "
+    "and around the person in both), not from Blender",
     "light that bounces about, a = 0.15 of what a lit surface shows (ambient=0: shade is black, as published)",
-    "what has no depth is a wall at 6 m that faces the camera; the person casts no shadow on it",
+    "what has no depth is a wall at 6 m that faces the camera",
     "rounded, not truncated, to 8 bits",
 )
 

@@ -6,6 +6,7 @@ at the background's distance of the depth rule.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -109,6 +110,7 @@ class Surface:
         points: (H, W, 3) centimetres in the view frame.
         normals: (H, W, 3) unit normals.
         person: (H, W) bool: the person's pixels; where neither mesh nor mask is known, all that have depth.
+        around: True if something beside the person has depth.
         eye: (3,) where the camera stands by the depth rule.
         scene: The mesh, or None.
     """
@@ -117,10 +119,11 @@ class Surface:
     points: Floats
     normals: Floats
     person: NDArray[np.bool_]
+    around: bool
     eye: NDArray[np.float64]
     scene: SceneLike | None
 
-    @property
+    @functools.cached_property
     def centre(self) -> NDArray[np.float64]:
         """(3,) the middle of the box around the person."""
         seen = self.points[self.person]
@@ -138,12 +141,15 @@ class Surface:
     def visibility(self, position: NDArray[np.float64], radius: float, samples: int) -> Floats:
         """Return (H, W) in [0, 1]: the share of a lamp that each point sees.
 
-        With a mesh by rays. Without one, in screen space: something that is seen stands between the point and the lamp
-        (what is hidden from the camera casts no shadow, and everything is taken to be 30 cm thick).
+        On a mesh by rays. Elsewhere in screen space: something that is seen stands between the point and the lamp (what
+        is hidden from the camera casts no shadow, and everything is taken to be 30 cm thick).
         """
-        if self.scene is not None:
-            return np.asarray(self.scene.visibility(position, radius, samples), np.float32)
-        return self._screen_space(position.astype(np.float32))
+        if self.scene is None:
+            return self._screen_space(position.astype(np.float32))
+        seen = np.asarray(self.scene.visibility(position, radius, samples), np.float32)
+        if self.around:
+            seen = np.where(self.person, seen, self._screen_space(position.astype(np.float32)))
+        return seen
 
     def _screen_space(self, position: Floats) -> Floats:
         height, width = self.person.shape
@@ -212,4 +218,5 @@ def surface_of(
     if view.kind == "orthographic":
         eye[0] = ((view.width - 1) / 2 - view.centre[0]) / view.scale
         eye[1] = (view.centre[1] - (view.height - 1) / 2) / view.scale
-    return Surface(view, points, normals, person, eye, scene), notes
+    around = bool((valid & ~person).any())
+    return Surface(view, points, normals, person, around, eye, scene), notes

@@ -64,8 +64,8 @@ def reshading(surface: Surface) -> NDArray[np.float32]:
     away = np.float32(surface.eye[2]) - surface.points[..., 2]
     nearest = np.percentile(away[surface.person], 2)
     near = np.square(np.float32(nearest) / np.maximum(away, np.float32(1e-3)))
-    # Without a mesh, what the camera sees, the flash sees.
-    seen = surface.visibility(surface.eye, 0.0, 1) if surface.scene is not None else np.float32(1)
+    # What the camera sees, the flash sees, unless an orthographic camera looks past where the flash is.
+    seen = np.float32(1) if surface.scene is None else surface.scene.visibility(surface.eye, 0.0, 1)
     return np.asarray(np.minimum(1, seen * cosine * near), np.float32)
 
 

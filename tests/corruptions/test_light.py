@@ -294,6 +294,21 @@ def test_without_a_mesh_the_square_is_a_block_that_casts_its_shadow():
     assert (seen[covered] > 0.5).mean() > 0.8
 
 
+def test_a_person_with_a_mesh_casts_a_shadow_on_what_depth_shows_around():
+    whole, depth, camera = _plates(gap=15.0)
+    alone = MeshScene(Mesh(whole.rays.mesh.vertices[4:], whole.rays.mesh.faces[2:] - 4), camera)
+    surface = surface_of(Aux(depth, None, alone, camera), (96, 96), DepthRule(), alone, "test")[0]
+    assert surface.around
+    assert np.array_equal(surface.person, alone.mask())
+    seen = surface.visibility(np.array([50000.0, 50000.0, 50000.0]), 0.0, 1)
+    assert (seen[surface.person] == 1).all()
+    assert seen[60, 32] < 0.5
+    assert seen[36, 66] > 0.5
+    nothing = surface_of(Aux(scene=alone), (96, 96), DepthRule(), alone, "test")[0]
+    assert not nothing.around
+    assert (nothing.visibility(np.array([50000.0, 50000.0, 50000.0]), 0.0, 1) == 1).all()
+
+
 def test_soft_lamps_have_half_shadows():
     scene, _, _ = _plates(gap=15.0)
     hard = scene.visibility(np.array([150.0, 0.0, 300.0]), 0.0, 1)
