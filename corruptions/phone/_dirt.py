@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from corruptions._base import Image
 
 Map = NDArray[np.float32]
+Line = NDArray[np.float64]
+"""Shapes are worked out in double precision: processors differ in the last bits of single sines and exponentials."""
 
 MOST = {"smudges": 8, "prints": 3, "dust": 72}
 """As many as are drawn of each kind; a level takes the first of them, so that its dirt is part of the next level's."""
@@ -33,16 +35,16 @@ class Dirt:
     scattered: Map
 
 
-def _grid(shape: tuple[int, int]) -> tuple[Map, Map]:
-    """Return x and y of a half-size grid in widths of the picture; broadcastable to (h, w)."""
+def _grid(shape: tuple[int, int], divisor: int) -> tuple[Line, Line]:
+    """Return x and y of a grid of a fraction of the size, in widths of the picture; broadcastable to (h, w)."""
     height, width = shape
-    rows, columns = (max(1, (side + 1) // 2) for side in shape)
+    rows, columns = (-(-side // divisor) for side in shape)
     x = (np.arange(columns) + 0.5) / columns
     y = (np.arange(rows) + 0.5) / rows * (height / width)
-    return x[None, :].astype(np.float32), y[:, None].astype(np.float32)
+    return x[None, :], y[:, None]
 
 
-def _window(centre: tuple[float, float], reach: float, x: Map, y: Map) -> tuple[slice, slice]:
+def _window(centre: tuple[float, float], reach: float, x: Line, y: Line) -> tuple[slice, slice]:
     """Return the rows and columns within `reach` of a point."""
     found = []
     for line, middle in ((y[:, 0], centre[1]), (x[0], centre[0])):
@@ -51,16 +53,16 @@ def _window(centre: tuple[float, float], reach: float, x: Map, y: Map) -> tuple[
     return found[0], found[1]
 
 
-def _turned(x: Map, y: Map, centre: tuple[float, float], angle: float) -> tuple[Map, Map]:
+def _turned(x: Line, y: Line, centre: tuple[float, float], angle: float) -> tuple[Line, Line]:
     """Return coordinates along and across an axis through a point."""
-    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
+    cos, sin = np.cos(angle), np.sin(angle)
+    dx, dy = x - centre[0], y - centre[1]
     return cos * dx + sin * dy, cos * dy - sin * dx
 
 
-def _add(to: Map, part: Map, window: tuple[slice, slice]) -> None:
+def _add(to: Map, part: Line, window: tuple[slice, slice]) -> None:
     """Let a part cover what is there: shares of light that pass are multiplied."""
-    to[window] = 1 - (1 - to[window]) * (1 - part)
+    to[window] = 1 - (1 - to[window]) * (1 - part.astype(np.float32))
 
 
 def draw_dirt(
@@ -84,36 +86,39 @@ def draw_dirt(
         raise ValueError(f"dirt needs a haze in [0, 1] and at most {MOST}, got {haze} and {counts}")
     drawn = {kind: rng.random((n, 6)) for kind, n in MOST.items()}
     tall = shape[0] / shape[1]
-    x, y = _grid(shape)
-    taken, scattered = (np.zeros((y.size, x.size), np.float32) for _ in range(2))
+    x, y = _grid(shape, 4)  # smears are wide
+    smears = np.zeros((y.size, x.size), np.float32)
     for place_x, place_y, turn, long, short, phase in drawn["smudges"][:smudges]:
         centre = (0.15 + 0.7 * place_x, (0.15 + 0.7 * place_y) * tall)
         half = (0.14 + 0.14 * long, 0.06 + 0.06 * short)
-        window = _window(centre, 3 * half[0], x, y)
+        window = _window(centre, 3.6 * half[0], x, y)
         along, across = _turned(x[:, window[1]], y[window[0]], centre, np.pi * turn)
         smear = np.exp(-0.5 * ((along / half[0]) ** 2 + (across / half[1]) ** 2))
         # Streaks along the wipe, a few to a smear.
-        streaks = 0.8 + 0.2 * np.sin(across * np.float32(24 / half[1] ** 0.5) + np.float32(2 * np.pi * phase))
-        _add(scattered, np.float32(haze) * smear * streaks, window)
+        streaks = 0.8 + 0.2 * np.sin(across * 24 / half[1] ** 0.5 + 2 * np.pi * phase)
+        _add(smears, haze * smear * streaks, window)
+    x, y = _grid(shape, 2)
+    scattered = cv2.resize(smears, (x.size, y.size), interpolation=cv2.INTER_LINEAR)
+    taken = np.zeros_like(scattered)
     for place_x, place_y, turn, long, short, phase in drawn["prints"][:prints]:
         centre = (0.2 + 0.6 * place_x, (0.2 + 0.6 * place_y) * tall)
         half = (0.09 + 0.03 * long, 0.065 + 0.02 * short)
-        window = _window(centre, 1.5 * half[0], x, y)
+        window = _window(centre, 1.9 * half[0], x, y)
         along, across = _turned(x[:, window[1]], y[window[0]], centre, np.pi * turn)
         inside = 1 / (1 + np.exp(7 * (np.sqrt((along / half[0]) ** 2 + (across / half[1]) ** 2) - 1)))
         # Ridges in arches, 70 to a width, nearly lost so far out of focus.
-        arch = np.sqrt((along + np.float32(1.4 * half[0])) ** 2 + (1.5 * across) ** 2)
-        ridges = 0.88 + 0.12 * np.sin(arch * np.float32(2 * np.pi * 70) + np.float32(2 * np.pi * phase))
-        _add(scattered, np.float32(0.9 * haze) * inside.astype(np.float32) * ridges, window)
+        arch = np.sqrt((along + 1.4 * half[0]) ** 2 + (1.5 * across) ** 2)
+        ridges = 0.88 + 0.12 * np.sin(2 * np.pi * (70 * arch + phase))
+        _add(scattered, 0.9 * haze * inside * ridges, window)
     for place_x, place_y, size, dark, edge, _ in drawn["dust"][:dust]:
         radius = 0.013 + 0.022 * size**2
         centre = (place_x, place_y * tall)
         window = _window(centre, 2 * radius, x, y)
-        away = np.hypot(x[:, window[1]] - np.float32(centre[0]), y[window[0]] - np.float32(centre[1]))
+        away = np.hypot(x[:, window[1]] - centre[0], y[window[0]] - centre[1])
         # Lit through an open lens, a speck is a disc whose rim is as wide as it is out of focus.
-        ramp = np.clip((1.4 + 0.3 * edge - away / np.float32(radius)) / 1.2, 0, 1)
+        ramp = np.clip((1.4 + 0.3 * edge - away / radius) / 1.2, 0, 1)
         disc = ramp * ramp * (3 - 2 * ramp)
-        _add(taken, ((0.1 + 0.25 * dark) * disc).astype(np.float32), window)
+        _add(taken, (0.1 + 0.25 * dark) * disc, window)
     return Dirt(taken, scattered)
 
 

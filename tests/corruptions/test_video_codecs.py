@@ -97,6 +97,20 @@ def test_one_key_frame_is_as_good_as_many_frames_of_the_default_search():
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (66, 130)])
+def test_encoded_colours_are_the_whole_number_formula(shape):
+    """BT.601 in 2**-16, rounded; chroma of the sum of four pixels."""
+    image = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    image[:2, :6] = [(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 255, 255)]
+    r, g, b = np.moveaxis(image.astype(np.int64), 2, 0)
+    luma = ((16829 * r + 33039 * g + 6416 * b + (1 << 15)) >> 16) + 16
+    r, g, b = (p[::2, ::2] + p[1::2, ::2] + p[::2, 1::2] + p[1::2, 1::2] for p in (r, g, b))
+    cb = ((-9714 * r - 19071 * g + 28785 * b + (1 << 17)) >> 18) + 128
+    cr = ((28785 * r - 24103 * g - 4682 * b + (1 << 17)) >> 18) + 128
+    expected = np.concatenate([luma.ravel(), cb.ravel(), cr.ravel()])
+    assert np.array_equal(_video.to_yuv(image).ravel(), expected)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (66, 130)])
 def test_decoded_colours_are_the_whole_number_formula(shape):
     """BT.601 in 2**-16, chroma in sixteenths, every term rounded down: written out in integers."""
     height, width = shape
