@@ -23,6 +23,11 @@ MEMBERS = {
     "clean": [],
     "2d-priors": PAPER,
     "3dcc-12": {*SHARED_3DCC, "camera_roll", "zoom_blur_2d"},
+    "3dcc": {
+        *SHARED_3DCC,
+        *("far_focus", "flash", "shadow", "multi_illumination", "occlusion", "scale"),
+        *("camera_roll", "camera_pitch", "field_of_view", "view_jitter"),
+    },
     "imagenet-3dcc": {*SHARED_3DCC, "far_focus", "flash"},
     "common-15": COMMON_15,
     "common-19": [*COMMON_15, "speckle_noise", "gaussian_blur", "spatter", "saturate"],
@@ -70,6 +75,45 @@ def test_recipe_holds_its_corruptions(name):
 @pytest.mark.parametrize("name", sorted(set(FILES) - {"2d-priors", "clean", "phone", "full"}))
 def test_recipe_has_every_level(name):
     assert all(cell["severities"] == [1, 2, 3, 4, 5] for cell in read(name)["cells"])
+
+
+def test_there_is_no_other_recipe():
+    assert {*MEMBERS, "phone", "full"} == set(FILES)
+
+
+def test_the_page_of_recipes_lists_each_and_says_which_need_depth():
+    page = (folder().parents[1] / "docs" / "recipes.md").read_text()
+    for name in FILES:
+        needs = any("depth" in load(part).card.needs for cell in read(name)["cells"] for part, _ in parts_of(cell))
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert row.endswith(f"| {'yes' if needs else 'no'} |")
+
+
+def test_full_recipe_has_every_corruption_at_every_level_and_compositions():
+    cells = read("full")["cells"]
+    single = {cell["corruption"]: cell["severities"] for cell in cells if "corruption" in cell}
+    assert single == {name: [1, 2, 3, 4, 5] for name in NAMES}
+    assert sum("chain" in cell for cell in cells) >= 3
+    assert sum("mixture" in cell for cell in cells) == 1
+
+
+def test_phone_recipe_needs_no_depth_and_goes_from_shutter_to_server():
+    cells = read("phone")["cells"]
+    assert {name for cell in cells for name, _ in parts_of(cell) if "depth" in load(name).card.needs} == set()
+    order = [cell["corruption"] for cell in cells if "corruption" in cell]
+    composed = [parts_of(cell) for cell in cells if "corruption" not in cell]
+    assert len(composed) >= 4
+    for parts in composed:
+        places = [order.index(name) for name, _ in parts]
+        assert len(places) >= 3
+        assert places == sorted(places)
+
+
+def test_chains_and_mixtures_have_a_name_of_their_own():
+    for file in FILES:
+        names = [cell.get("name", cell.get("corruption")) for cell in read(file)["cells"]]
+        assert len(set(names)) == len(names)
+        assert not {cell["name"] for cell in read(file)["cells"] if "name" in cell} & set(NAMES)
 
 
 def test_paper_recipe_has_the_paper_levels():
