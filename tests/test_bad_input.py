@@ -356,7 +356,7 @@ def test_bad_pictures_end_a_corrupt_with_3_and_the_others_are_made(robench, peop
     assert code == ExitCode.TOO_MANY_FAILURES == 3
     assert "failed: b color_quant 1: b.png cannot be used because it is empty (0 bytes)" in err
     assert "6 images (6 made now, 3 failed)" in out
-    assert len(list((tmp_path / "out").rglob("*.png"))) == 6
+    assert len(list((tmp_path / "out").glob("*/images/**/*.png"))) == 6
 
 
 def test_evaluate_counts_bad_pictures_against_the_limit(robench, people, tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robench.cli._kinds import ALL_KINDS, RECIPES, as_kind, plural
+from robench.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,12 +27,23 @@ def register(app: typer.Typer) -> None:
 def show(
     kind: Annotated[str, typer.Argument(help=" | ".join(k.removesuffix("s") for k in ALL_KINDS))],
     name: Annotated[str, typer.Argument(help="A name that `robench list` prints.")],
+    strip: Annotated[
+        Path | None,
+        typer.Option("--strip", help="Of a corruption: also write a strip (PNG), clean and severities 1-5."),
+    ] = None,
+    on: Annotated[
+        Path | None, typer.Option("--on", help="The strip's picture, with mask and depth beside it; drawn if left out.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
     """Show one card: what it is, its licence and reference, severities in physical units, where it deviates."""
     from robench import registry
 
     kind = plural(kind)
+    if on is not None and strip is None:
+        raise UsageError("--on names the picture of a strip, and none is asked for", hint="--strip FILE.png")
+    if strip is not None and kind != "corruptions":
+        raise UsageError("A strip is of a corruption", got=f"--strip for a {kind.removesuffix('s')}")
     if kind == RECIPES:
         files = registry.recipe_files()
         if name not in files:
@@ -48,6 +60,10 @@ def show(
         typer.echo(json.dumps(facts, indent=2))
     else:
         _print_card(facts)
+    if strip is not None:
+        from robench.cli._strip import write_strip
+
+        typer.echo(write_strip(name, strip, on), err=json_)
 
 
 def _show_recipe(name: str, path: Path, as_json: bool) -> None:

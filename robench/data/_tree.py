@@ -162,3 +162,22 @@ def _is_result(folder: Path) -> bool:
     except UsageError:
         return False  # somebody else's file
     return isinstance(data, dict) and "cset_id" in data
+
+
+def beside(picture: Path) -> dict[str, Path]:
+    """Return, by kind, the files that belong to one picture and lie next to it; looks at no other file.
+
+    Args:
+        picture: ``x.png``: found are ``x_mask.*`` and ``masks/x.*`` beside it, and so on; also ``../masks/x.*`` where
+            the picture is in ``images/``.
+    """
+    stem, here = stem_of(picture.name), picture.parent
+    homes = [here, *([here.parent] if here.name == HOME else [])]
+    found: dict[str, Path] = {}
+    for name, kind in KINDS.items():
+        paths = [here / f"{stem}{tag}{suffix}" for tag in kind.tags for suffix in kind.suffixes]
+        paths += [home / kind.folder / f"{stem}{suffix}" for home in homes for suffix in kind.suffixes]
+        there = [path for path in paths if path.is_file()]
+        if there:
+            found[name] = there[0]
+    return found
