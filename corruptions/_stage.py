@@ -13,7 +13,7 @@ from corruptions import _objects
 from corruptions._base import Image, Params, pixel_scale, to_uint8
 from corruptions._raster import face_normals, rasterise, silhouette
 from corruptions._scene import CameraLike, SceneLike
-from corruptions._surface import assumed_view, points_of, project
+from corruptions._surface import assumed_view, check_shapes, points_of, project
 
 NOMINAL_CM = 300.0
 """Distance of the camera from the person where none is known (or there is none: orthographic)."""
@@ -80,13 +80,12 @@ def stage_of(aux: Any, shape: tuple[int, int], scene: SceneLike | None) -> Stage
     """
     if scene is not None:
         view, person, depth = scene.camera, scene.mask(), scene.depth()
+        check_shapes("occlusion", shape, mesh=person)
         if not person.any():
             raise ValueError("occlusion needs a person in the picture, and the mesh is not in it")
         return _stage(view, person, "mesh", float(100 * depth[person].min()), scene)
     given, mask = getattr(aux, "depth", None), getattr(aux, "mask", None)
-    for what, array in (("depth map", given), ("mask", mask)):
-        if array is not None and np.shape(array) != tuple(shape):
-            raise ValueError(f"the {what} of occlusion must have the image's shape {shape}, got {np.shape(array)}")
+    check_shapes("occlusion", shape, depth=given, mask=mask)
     valid = np.zeros(shape, bool) if given is None else np.isfinite(given) & (np.asarray(given) > 0)
     if mask is not None and (np.asarray(mask) >= 0.5).any():
         person, source = np.asarray(mask) >= 0.5, "mask"

@@ -171,6 +171,14 @@ class Surface:
         return np.asarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
+def check_shapes(who: str, shape: tuple[int, int], **maps: NDArray[Any] | None) -> None:
+    """Raise ValueError, naming it, if one of the maps does not have the image's shape."""
+    for what, array in maps.items():
+        if array is not None and np.shape(array) != tuple(shape):
+            name = {"depth": "depth map", "mesh": "picture of the mesh"}.get(what, what)
+            raise ValueError(f"the {name} of {who} must have the image's shape {tuple(shape)}, got {np.shape(array)}")
+
+
 def surface_of(
     aux: Any, shape: tuple[int, int], rule: DepthRule, scene: SceneLike | None, who: str
 ) -> tuple[Surface, dict[str, Any]]:
@@ -191,10 +199,11 @@ def surface_of(
         ValueError: If a shape is not the image's.
     """
     given: Any = getattr(aux, "depth", None)
+    mask = None if scene is not None else getattr(aux, "mask", None)
+    check_shapes(who, shape, depth=given, mask=mask, mesh=None if scene is None else scene.mask())
     if scene is not None:
         # The mesh is the person alone; behind them, the depth map knows more.
-        behind = np.full(shape, np.inf, np.float32) if given is None else np.asarray(given, np.float32)
-        given = np.where(scene.mask(), scene.depth(), behind) if behind.shape == shape else behind
+        given = np.where(scene.mask(), scene.depth(), np.inf if given is None else np.asarray(given, np.float32))
     depth, notes = metric_depth(SimpleNamespace(depth=given), shape, rule, who)
     valid = np.isfinite(given) & (np.asarray(given) > 0)
     known = getattr(aux, "camera", None) if scene is None else scene.camera
@@ -212,7 +221,7 @@ def surface_of(
     if scene is not None:
         person = scene.mask()
         points[person], normals[person] = scene.positions()[person], scene.normals()[person]
-    elif (mask := getattr(aux, "mask", None)) is not None and (valid & (np.asarray(mask) >= 0.5)).any():
+    elif mask is not None and (valid & (np.asarray(mask) >= 0.5)).any():
         person = valid & (np.asarray(mask) >= 0.5)
     eye = np.array([0.0, 0.0, view.distance + offset_cm])
     if view.kind == "orthographic":

@@ -214,7 +214,9 @@ def test_roll_moves_farther_with_severity():
     assert (np.diff(moved) > 0).all()
 
 
-@pytest.mark.parametrize("name", ["far_focus", "near_focus", "xy_motion_blur", "z_motion_blur", "zoom_blur_2d"])
+@pytest.mark.parametrize(
+    "name", ["far_focus", "near_focus", "occlusion", "xy_motion_blur", "z_motion_blur", "zoom_blur_2d"]
+)
 def test_twice_the_resolution_is_the_same_picture(name):
     image, depth, _ = person(128, 128)
     image = cv2.GaussianBlur(image, (0, 0), 1.5)

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from corruption_pictures import aux_of, psnr, texture
@@ -13,6 +14,7 @@ from corruptions._light import draw_lamps, lamp_position, relighting
 from corruptions._surface import View, assumed_view, normals_of, points_of, project, surface_of
 from corruptions.flash import Flash, flash, reshading
 from corruptions.multi_illumination import MultiIllumination
+from corruptions.occlusion import Occlusion
 from corruptions.shadow import Shadow
 from robench.contracts import Camera, Mesh
 from robench.rendering.scene import MeshScene
@@ -117,6 +119,34 @@ def test_mode_is_the_callers_choice(kind):
         _run(kind(mode="mesh"), 1, image, scene.aux(mesh=False))
     with pytest.raises(ValueError, match="mode must be"):
         kind(mode="depth")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_twice_the_resolution_is_the_same_light(kind):
+    def egg(size):
+        y, x = (np.indices((size, size)) + 0.5) / size * 2 - 1
+        r = (x / 0.6) ** 2 + (y / 0.9) ** 2
+        return np.where(r < 1, 10 - 0.25 * np.sqrt(np.maximum(1 - r, 0)), np.inf).astype(np.float32)
+
+    image = cv2.GaussianBlur(texture(128, 128), (0, 0), 1.5)
+    big = cv2.resize(image, (256, 256), interpolation=cv2.INTER_CUBIC)
+    small = _run(kind(), 4, image, aux_of(egg(128)), seed=3).image
+    shrunk = cv2.resize(_run(kind(), 4, big, aux_of(egg(256)), seed=3).image, (128, 128), interpolation=cv2.INTER_AREA)
+    assert psnr(small, shrunk) > 33
+
+
+@pytest.mark.parametrize("kind", [*KINDS, Occlusion])
+def test_maps_of_another_size_are_told(kind):
+    image, scene = ball(96)
+    small = Sphere(64)
+    with pytest.raises(
+        ValueError, match=r"picture of the mesh of \w+ must have the image's shape \(96, 96\), got \(64, 64\)"
+    ):
+        _run(kind(), 1, image, small.aux(mesh=True) if kind is Occlusion else Aux(scene=small))
+    with pytest.raises(ValueError, match=r"the mask of \w+ must have the image's shape"):
+        _run(kind(), 1, image, Aux(scene.depth(), small.mask()))
+    with pytest.raises(ValueError, match=r"the depth map of \w+ must have the image's shape"):
+        _run(kind(), 1, image, Aux(small.depth(), scene.mask()))
 
 
 # --- flash --------------------------------------------------------------------------------------------------------
