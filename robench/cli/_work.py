@@ -26,7 +26,12 @@ RecipeOption = Annotated[
     str | None, typer.Option("--recipe", help="Installed recipe (see `robench list recipes`) or a YAML file.")
 ]
 CorruptionsOption = Annotated[
-    str | None, typer.Option("-c", "--corruptions", help="Names separated by commas, or all; instead of --recipe.")
+    str | None,
+    typer.Option(
+        "-c",
+        "--corruptions",
+        help="Names separated by commas, chains such as fog_3d:2+iso_noise:3, or all; instead of --recipe.",
+    ),
 ]
 SeveritiesOption = Annotated[str | None, typer.Option("-s", "--severities", help="Such as 1-5 or 2,4; goes with -c.")]
 DepthOption = Annotated[

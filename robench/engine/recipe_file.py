@@ -71,10 +71,11 @@ class _Reader:
         cells: dict[str, RecipeCell] = {}
         for node in self._items(fields["cells"], "cells"):
             for cell in self._cells(node):
-                if cell.corruption in cells:
+                # Some file systems take two names for one that differ in case only.
+                if cell.corruption.casefold() in cells:
                     what = "the corruption" if cell.made_of is None else "the name"
                     self._stop(node, f"{what} '{cell.corruption}' is listed twice", "one entry with all severities")
-                cells[cell.corruption] = cell
+                cells[cell.corruption.casefold()] = cell
         texts = {key: self._text(node, key) for key, node in fields.items() if key != "cells"}
         name = texts["name"]
         if not name or not name.replace("-", "").replace("_", "").isalnum():

@@ -134,7 +134,14 @@ def choose_recipe(recipe: str | None, corruptions: str | None, severities: str |
     names = None
     if corruptions is not None and corruptions.strip() != "all":
         names = [part.strip() for part in corruptions.split(",") if part.strip()]
-    return custom_recipe(names, parse_severities(severities) if severities is not None else SEVERITIES)
+    chosen = custom_recipe(names, parse_severities(severities) if severities is not None else SEVERITIES)
+    if severities is not None and custom_recipe(names, [1]) == custom_recipe(names, [2]):
+        raise UsageError(
+            "Every corruption has a level of its own, but -s is given too",
+            got=f"-c '{corruptions}' -s {severities}",
+            expected="one without a level, or no -s",
+        )
+    return chosen
 
 
 def load_recipe(name_or_path: str) -> Recipe:

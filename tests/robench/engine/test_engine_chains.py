@@ -140,6 +140,7 @@ def test_all_is_every_registered_corruption(tmp_path: Path, plugins) -> None:
         ("name: far-and-dark", "name: a/b", 7, "name of a folder"),
         ("name: far-and-dark", "name: ''", 7, "name of a folder"),
         ("name: far-and-dark", "name: dusk", 8, "the name 'dusk' is listed twice"),
+        ("name: far-and-dark", "name: Dusk", 8, "the name 'dusk' is listed twice"),
         ("name: far-and-dark", "name: mixed-2", 9, "the name 'mixed-2' is listed twice"),
         ("{name: far-and-dark, chain", "{name: far-and-dark, chian", 7, "did you mean 'chain'"),
         ("chain: [side_step:4", "corruption: darker, chain: [side_step:4", 7, "unknown key 'corruption'"),
@@ -185,6 +186,8 @@ def test_command_line(plugins) -> None:
         choose_recipe(None, "side_step + drker:2", None)
     with pytest.raises(UsageError, match="level '9' of 'darker'"):
         choose_recipe(None, "side_step+darker:9", None)
+    with pytest.raises(UsageError, match="but -s is given too"):
+        choose_recipe(None, "side_step:1+darker:2, darker:3", "1-5")
     with pytest.raises(UsageError, match="has no name"):
         choose_recipe(None, "side_step+", None)
 
