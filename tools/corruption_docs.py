@@ -1,7 +1,8 @@
 """Write docs/corruptions/: one page a family, from the cards, and with ``--pictures DATA`` the sheets beside them.
 
-``python tools/corruption_docs.py [--pictures DATA] [--check]``. DATA is a folder of rendered people
-(``robench data synth DATA --subjects 1 --views 0``); its first sample is drawn. ``--check`` only compares the text.
+``python tools/corruption_docs.py [--pictures DATA [--sample ID]] [--check]``. DATA is a folder of rendered people
+(``robench data synth DATA --subjects 24 --views 0``); the pictures in the repository are of its ``test-0017_000``.
+``--check`` only compares the text.
 """
 
 from __future__ import annotations
@@ -119,15 +120,16 @@ def pages() -> dict[str, str]:
     return found
 
 
-def draw(data: Path) -> None:
-    """Draw a sheet a family of the first sample of a data set."""
+def draw(data: Path, sample_id: str | None) -> None:
+    """Draw a sheet a family of one sample of a data set, the first if none is named."""
     from PIL import Image
 
     from robench.engine.cells import Cell, OnTheFly
     from robench.engine.selection import select
     from robench.reporting.contact_sheet import contact_sheet
 
-    sample = select(data, limit=1).samples[0]
+    samples = {sample.sample_id: sample for sample in select(data).samples}
+    sample = samples[sample_id] if sample_id else next(iter(samples.values()))
     source = OnTheFly(0)
     clean = source.picture(Cell(sample, "clean", 0)).image
     for family, members in cards().items():
@@ -142,6 +144,7 @@ def main() -> int:
     """Write, or with --check compare; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=Path, help="folder of rendered people; draws the sheets too")
+    parser.add_argument("--sample", help="id of the sample to draw")
     parser.add_argument("--check", action="store_true", help="compare the text, write nothing")
     options = parser.parse_args()
     texts = pages()
@@ -155,7 +158,7 @@ def main() -> int:
     for name, text in texts.items():
         write_text_atomic(DOCS / name, text)
     if options.pictures is not None:
-        draw(options.pictures)
+        draw(options.pictures, options.sample)
     return 0
 
 
