@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robench.contracts import Camera, Image, Mask
+from robench.rendering.frame import BARE
 from robench.rendering.light import linear_to_srgb, sh_basis, srgb_to_linear
 from robench.rendering.raycast import Hits
 from robench.rendering.shadows import _LIFT_CM
@@ -24,6 +26,8 @@ _LIGHT_BANDS = 4
 """Spherical harmonics fitted to the picture's light: constant and linear ones, which are safe to extrapolate."""
 _FIT = 20_000
 """Pixels at most that the light is fitted to."""
+_AROUND = 8
+"""Pixels around the person in which their colours are told, too."""
 
 
 def reprojected(
@@ -41,6 +45,8 @@ def reprojected(
         (H, W, 3) uint8 colours that go on beyond the outline; (H, W) float32 coverage in [0, 1]; and the share of the
         person whose colours are the picture's.
     """
+    left, top, right, bottom = _window(scene, camera)
+    frame, camera = (camera.width, camera.height), _cropped(camera, left, top, right, bottom)
     height, width = camera.height, camera.width
     total = np.zeros((height, width, 3), np.float32)
     weight, cover = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
@@ -65,10 +71,37 @@ def reprojected(
     # What no colour is known of goes on from its surroundings.
     known = weight > 0.05 * np.maximum(cover, 1.0)
     unknown = (cover > 0) & ~known
-    if known.any() and unknown.any():
-        mixed = _inpainted(_bled(mixed, known), unknown)
-    alpha: Mask = cover / np.float32(len(samples))
-    return _bled(mixed, cover > 0), alpha, seen / count if count else 0.0
+    if unknown.any():
+        if known.any():
+            mixed = _inpainted(_bled(mixed, known), unknown)
+        else:
+            mixed[unknown] = np.rint(image[scene.hits.mask].mean(axis=0)) if scene.hits.mask.any() else BARE
+    around = ((top, frame[1] - bottom), (left, frame[0] - right))
+    alpha: Mask = np.pad(cover / np.float32(len(samples)), around)
+    return np.pad(_bled(mixed, cover > 0), (*around, (0, 0)), "edge"), alpha, seen / count if count else 0.0
+
+
+def _window(scene: MeshScene, camera: Camera) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom of the pixels that may show the mesh: at least one, at most the frame.
+
+    Rays, and what is kept of each, are then a matter of the person's size, not of the picture's.
+    """
+    surface, whole = scene.rays.surface, (0, 0, camera.width, camera.height)
+    if surface is None:
+        return 0, 0, 1, 1
+    box = np.stack(np.meshgrid(*zip(surface.low, surface.high, strict=True), indexing="ij"), axis=-1).reshape(-1, 3)
+    pixels = camera.project(box)
+    if pixels[:, 2].min() <= 0:
+        return whole  # the camera stands in the box
+    low, high = np.floor(pixels[:, :2].min(axis=0)) - _AROUND, np.ceil(pixels[:, :2].max(axis=0)) + _AROUND + 1
+    left, top = (int(np.clip(value, 0, side - 1)) for value, side in zip(low, whole[2:], strict=True))
+    right, bottom = (int(np.clip(value, 1, side)) for value, side in zip(high, whole[2:], strict=True))
+    return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def _cropped(camera: Camera, left: int, top: int, right: int, bottom: int) -> Camera:
+    centre = (camera.centre[0] - left, camera.centre[1] - top)
+    return replace(camera, centre=centre, width=right - left, height=bottom - top)
 
 
 def _looked_up(scene: MeshScene, camera: Camera, hits: Hits, own: Image) -> tuple[Float, Float]:
@@ -82,10 +115,11 @@ def _looked_up(scene: MeshScene, camera: Camera, hits: Hits, own: Image) -> tupl
     normals = hits.normals[hits.mask] @ camera.view_from_world[:3, :3].astype(np.float32)
     back = first.view_from_world[:3, :3].T
     if first.kind == "orthographic":
+        eye = None
         towards = np.broadcast_to(back[:, 2], points.shape).astype(np.float32)
     else:
-        eye = back @ (np.array([0.0, 0.0, first.distance]) - first.view_from_world[:3, 3])
-        towards = (eye - points).astype(np.float32)
+        eye = (back @ (np.array([0.0, 0.0, first.distance]) - first.view_from_world[:3, 3])).astype(np.float32)
+        towards = eye - points
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     cosine = (towards * normals).sum(axis=1)
     trust = np.clip((cosine - _GRAZING) / (_FACING - _GRAZING), 0.0, 1.0)
@@ -95,7 +129,11 @@ def _looked_up(scene: MeshScene, camera: Camera, hits: Hits, own: Image) -> tupl
     asked = np.flatnonzero((trust > 0) & inside)
     origins = points[asked] + np.float32(_LIFT_CM) * normals[asked]
     seen = np.zeros(len(points), bool)
-    seen[asked] = ~surface.occluded(origins, np.ascontiguousarray(towards[asked]))
+    if eye is None:
+        seen[asked] = ~surface.occluded(origins, np.ascontiguousarray(towards[asked]))
+    else:
+        # What stands behind the camera hides nothing.
+        seen[asked] = ~surface.occluded(origins, eye - origins, 1.0)
     return _sampled(own, pixels[:, 0], pixels[:, 1]), (trust * seen).astype(np.float32)
 
 

@@ -242,3 +242,32 @@ def test_a_bare_mesh_goes_on_from_what_was_seen():
 def test_picture_of_another_size_is_told():
     with pytest.raises(ValueError, match=r"must be \(96, 96, 3\), got \(96, 95, 3\)"):
         MeshScene(sphere(), FRONT).seen_from(np.zeros((96, 95, 3), np.uint8), None, None)
+
+
+@pytest.mark.parametrize(
+    "affine",
+    [
+        np.array([[1, 0, 1000.0], [0, 1, 0]]),
+        np.array([[1, 0, -30.0], [0, 1, 50]]),
+        np.array([[0.02, 0, 95], [0, 0.02, 0]]),
+        np.array([[6.0, 0, -240], [0, 6, -240]]),
+    ],
+    ids=["outside", "cut off", "tiny in a corner", "filling the frame"],
+)
+def test_wherever_the_person_lies_the_layer_is_the_frame(affine):
+    scene = MeshScene(sphere(striped), FRONT)
+    layer = scene.seen_from(render(sphere(striped), FRONT).colour, None, affine)
+    expected = scene.followed(None, affine).mask()
+    assert layer.image.shape == (96, 96, 3)
+    assert layer.alpha.shape == layer.depth.shape == (96, 96)
+    assert np.abs(layer.alpha - expected).sum() <= 0.6 * max(4, np.count_nonzero(np.diff(expected.astype(int))))
+    assert (layer.alpha[expected] > 0).all()
+
+
+def test_a_camera_within_the_box_sees_the_frame_all_the_same():
+    walls = trimesh.creation.box((100, 100, 100))
+    inside = Mesh(np.array(walls.vertices, np.float32), np.array(walls.faces, np.int32)[:, ::-1])
+    camera = replace(PINHOLE, scale=60.0, distance=20.0)
+    layer = MeshScene(inside, camera).seen_from(np.full((96, 96, 3), 90, np.uint8), None, None)
+    assert (layer.alpha == 1).all()
+    assert (layer.image == 90).all()
