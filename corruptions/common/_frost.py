@@ -21,10 +21,10 @@ Floats = NDArray[np.float64]
 _SHORT, _LONG = 512, 1024
 """Ice is drawn on a pane of this short side (or, if that gives less, this long side), and resized to the picture: its
 lines are a pixel wide there, and so equally strong at any resolution."""
-_FEATHERS = 6
+_FEATHERS = 5
 """Feathers of a layer per short side of the rim."""
 _STEM_POINTS = 24
-_BRANCH_POINTS = 8
+_BRANCH_POINTS = 7
 _STARS = 130
 """Stars per squared short side."""
 _MOST = 200
@@ -61,9 +61,11 @@ def grown(start: Floats, heading: Floats, length: Floats, bend: Floats, count: i
     along = np.linspace(0, 1, count)
     turned = heading[:, None] + bend[:, None] * along
     step = (length / (count - 1))[:, None]
-    steps = np.stack([np.cos(turned) * step, np.sin(turned) * step], axis=-1)
-    points = np.concatenate([start[:, None], start[:, None] + np.cumsum(steps[:, :-1], axis=1)], axis=1)
-    return Lines(points, turned, length)
+    points = np.empty((len(start), count, 2))
+    points[:, 0] = start
+    points[:, 1:, 0] = np.cos(turned[:, :-1]) * step
+    points[:, 1:, 1] = np.sin(turned[:, :-1]) * step
+    return Lines(np.cumsum(points, axis=1, out=points), turned, length)
 
 
 def branched(parent: Lines, share: float, angle: float, jitter: float, count: int, rng: np.random.Generator) -> Lines:
@@ -151,8 +153,12 @@ def ice(shape: tuple[int, int], rng: np.random.Generator) -> Image:
     hoar = _hoar((height, width), rng)
     soft = cv2.convertScaleAbs(gaussian16(crystals, 2.2 * short / _SHORT, 3.0, cv2.BORDER_REPLICATE), alpha=1 / 256)
     relief = cv2.filter2D(soft, cv2.CV_16S, _LIGHT)
-    light = crystals.astype(np.int16) * 7 // 16 + soft.astype(np.int16) * 3 // 8 + hoar + relief // 2 + _PANE
-    grey = np.clip(light, 0, 255).astype(np.uint8)
+    light = crystals * np.uint16(7) >> 4
+    light += soft * np.uint16(3) >> 3
+    light += hoar
+    lit = light.astype(np.int16)
+    lit += (relief >> 1) + np.int16(_PANE)
+    grey = np.clip(lit, 0, 255).astype(np.uint8)
     tints = np.clip(np.rint(np.arange(256)[:, None] * _TINT[0] + _TINT[1]), 0, 255).astype(np.uint8)
     window: Image = cv2.LUT(cv2.merge([fit(grey, shape)] * 3), tints[None])
     return window

@@ -457,6 +457,26 @@ def test_published_flakes_are_small_on_a_large_picture():
     assert size(True) == pytest.approx(2 * size(False), abs=2)
 
 
+@pytest.mark.parametrize("name", ["snow", "frost", "fog", "spatter", "elastic_transform"])
+def test_all_levels_of_a_draw_share_it(name):
+    """With one generator the levels differ by their parameters alone: the same direction, the same seed."""
+    drawn = []
+    for severity in range(1, 6):
+        params = load(name).sample(severity, (64, 64), np.random.default_rng(8))
+        drawn.append({k: v for k, v in params.items() if k not in level(name, severity)})
+    assert all(d == drawn[0] for d in drawn)
+    assert "seed" in drawn[0]
+
+
+def test_layers_of_two_seeds_have_nothing_in_common():
+    layers = [
+        [flakes((448, 448), _snow_of(5, -80.0), np.random.default_rng(s)) for s in (1, 2)],
+        [splashes((448, 448), "mud", level("spatter", 5), np.random.default_rng(s)) for s in (1, 2)],
+    ]
+    for one, other in layers:
+        assert abs(np.corrcoef(one.ravel().astype(float), other.ravel().astype(float))[0, 1]) < 0.03
+
+
 def test_layers_have_at_least_the_pixels_of_the_source():
     assert work_size((512, 512), True) == (512, 512, 512 / 224)
     assert work_size((48, 64), True) == (168, 224, 1.0)
