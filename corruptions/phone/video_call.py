@@ -31,8 +31,8 @@ CARD = Card(
         "severities": {
             1: {"kbit_per_s": 300, "scale": 1.0},
             2: {"kbit_per_s": 150, "scale": 1.0},
-            3: {"kbit_per_s": 120, "scale": 0.65},
-            4: {"kbit_per_s": 65, "scale": 0.5},
+            3: {"kbit_per_s": 95, "scale": 0.6},
+            4: {"kbit_per_s": 60, "scale": 0.5},
             5: {"kbit_per_s": 40, "scale": 0.4},
         },
         "deviations": [
