@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ DEVIATIONS = (
 )
 
 
-class LayeredFocus(ReadsDepth):
+class LayeredFocus(ReadsDepth, ABC):
     """Depth of field; a subclass says where the focus is.
 
     Args:
@@ -46,6 +47,6 @@ class LayeredFocus(ReadsDepth):
         aperture = float(params["aperture_px"]) * pixel_scale(image.shape[1])
         return Corrupted(self.focused(image, depth, aperture, float(params["truncate"])), notes=notes)
 
+    @abstractmethod
     def focused(self, image: Image, depth: Depth, aperture: float, truncate: float) -> Image:
         """Return the (H, W, 3) uint8 picture for an aperture in its own pixels and finite depth > 0."""
-        raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,12 +45,12 @@ def exposures(frames: Sequence[int], subframes: Sequence[int]) -> dict[int, Para
     }
 
 
-class PathBlur(ReadsDepth):
+class PathBlur(ReadsDepth, ABC):
     """Motion blur along a path; a subclass draws it and reads it back."""
 
+    @abstractmethod
     def path(self, params: Params, shift: tuple[float, float]) -> Path:
         """Return the path of drawn parameters, its shift being in pixels."""
-        raise NotImplementedError
 
     def apply(self, image: Image, params: Params, aux: Any) -> Corrupted:
         """Return the blurred picture.
