@@ -92,10 +92,12 @@ def gaussian(image: NDArray[np.float32], sigma: float, truncate: float) -> NDArr
     return blurred
 
 
-def box_sum(image: NDArray[np.float32], half: int) -> NDArray[np.float32]:
-    """Return sums over (2 half + 1)² windows; nothing lies outside the image."""
+def box_sum(image: NDArray[Any], half: int) -> NDArray[np.float32]:
+    """Return float32 sums over (2 half + 1)² windows of uint8 or float32; nothing lies outside the image."""
     side = 2 * half + 1
-    total: NDArray[np.float32] = cv2.boxFilter(image, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    total: NDArray[np.float32] = cv2.boxFilter(
+        image, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT
+    )
     return total
 
 
