@@ -145,7 +145,7 @@ class _Scene:
 
     def add_view(self, tau: float, total: Floats) -> None:
         """Add the picture seen at a fraction of the path to an (H, W, 4) sum."""
-        height, width = self.shape
+        height = self.shape[0]
         seen = self._see(tau)
         for top in range(0, height, self.rows):
             strip = slice(top, min(top + self.rows, height))
