@@ -45,8 +45,9 @@ from robench.io.depth import DECLARATION
 from robench.io.files import TEMP_PREFIX, make_folder, safe_join, sha256_file, write_json_atomic
 from robench.io.images import PictureFormat
 
-_TASK = 4
-"""Pictures of one sample in a task."""
+_TASK, _TASKS = 16, 8
+"""Most pictures of one sample in a task, and tasks that every process shall have at least: a sample's files are read
+once a task, but the processes shall end together, and stop soon."""
 _CODECS = ("numpy", "opencv-python", "pillow", "scikit-image", "scipy", "av")
 
 
@@ -178,7 +179,7 @@ def write_set(
         with (
             Journal(plan.folder / JOURNAL) as journal,
             progress("corrupt", len(todo), "images", quiet=quiet) as advance,
-            contextlib.closing(made(_tasks(todo), spec, jobs)) as results,
+            contextlib.closing(made(_tasks(todo, jobs), spec, jobs)) as results,
         ):
             for rows, failures in results:
                 for row in rows:
@@ -281,8 +282,9 @@ def _sweep(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _tasks(cells: Sequence[Cell]) -> Iterator[tuple[Sample, list[Condition]]]:
-    """Yield each sample with a few of its conditions at a time: few enough to stop soon."""
+def _tasks(cells: Sequence[Cell], jobs: int) -> Iterator[tuple[Sample, list[Condition]]]:
+    """Yield each sample with some of its conditions at a time."""
+    size = max(1, min(_TASK, len(cells) // (jobs * _TASKS)))
     for _, group in itertools.groupby(cells, key=lambda cell: cell.sample.sample_id):
-        for part in batched(group, _TASK):
+        for part in batched(group, size):
             yield part[0].sample, [(cell.corruption, cell.severity) for cell in part]
