@@ -327,7 +327,11 @@ class OnTheFly:
 
     def inputs(self, sample: Sample) -> Inputs:
         """Return what lies on disk for a sample; the last few are kept."""
-        found = self._inputs.pop(sample.sample_id, None) or Inputs(sample, self.depths)
+        found = self._inputs.pop(sample.sample_id, None)
+        if found is None:
+            for other in self._inputs.values():
+                other.forget_scene()
+            found = Inputs(sample, self.depths)
         self._inputs[sample.sample_id] = found
         while len(self._inputs) > _KEPT_INPUTS:
             self._inputs.popitem(last=False)

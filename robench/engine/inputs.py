@@ -77,6 +77,10 @@ class Inputs:
 
         return MeshScene(read_mesh(self.sample.mesh), self.camera)
 
+    def forget_scene(self) -> None:
+        """Free the mesh and its tree, by far the largest things here; they are read again if asked for again."""
+        self.__dict__.pop("scene", None)
+
     @property
     def camera(self) -> Camera:
         """The sample's camera, or the one that a plain photograph is taken to have."""
