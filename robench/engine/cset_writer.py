@@ -42,7 +42,7 @@ from robench.engine.set_maker import Condition, SetSpec
 from robench.engine.set_pool import made
 from robench.errors import Mismatch, TooManyFailures
 from robench.io.depth import DECLARATION
-from robench.io.files import TEMP_PREFIX, make_folder, safe_join, sha256_file, write_json_atomic
+from robench.io.files import TEMP_PREFIX, make_folder, safe_join, sha256_file, sync_disk, write_json_atomic
 from robench.io.images import PictureFormat
 
 _TASK, _TASKS = 16, 8
@@ -195,6 +195,7 @@ def write_set(
         manifest |= {"complete": True, "images": len(rows), "failed": failed, "versions": _versions()}
         if any(row["depth_path"] for row in rows):
             write_json_atomic(plan.folder / "depth" / DECLARATION, {"unit": "mm"})
+        sync_disk()
         write_json_atomic(plan.folder / MANIFEST, manifest | {"manifest_sha256": manifest_sha256(manifest)})
         (plan.folder / JOURNAL).unlink(missing_ok=True)
     return SetReport(plan.folder, len(rows), len(todo) - len(failed), failed, plan.left_out)

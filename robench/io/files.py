@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and their hashes.
 
-Everything robench stores is written to a temporary file in the same folder, flushed to the disk, and renamed. A crash,
+Everything robench stores is written to a temporary file in the same folder, flushed to the disk (the many files of a set
+all together, before its manifest calls it complete), and renamed. A crash,
 Ctrl-C or a full disk therefore leaves the old file or none, never half of one.
 """
 
@@ -71,13 +72,15 @@ def make_folder(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path in the same folder; on success it is synced and renamed to `path`, else removed.
 
     The temporary name keeps the suffix, for writers that choose a format by it. Parent folders are created.
 
     Args:
         path: Where the finished file shall be.
+        durable: False leaves it to the operating system when the content reaches the disk: for one of many files, whose
+            hash is checked when work resumes, and which `sync_disk` follows at the end.
 
     Yields:
         The path to write to.
@@ -93,9 +96,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with explained(path):
             yield temporary
-            _sync(temporary)
+            if durable:
+                _sync(temporary)
             os.replace(temporary, path)
-            _sync_folder(path.parent)
+            if durable:
+                _sync_folder(path.parent)
     finally:
         # After the rename there is nothing left to remove; after any error (Ctrl-C too) there is.
         with contextlib.suppress(OSError):
@@ -116,9 +121,14 @@ def _sync_folder(path: Path) -> None:
         _sync(path)
 
 
-def write_bytes_atomic(path: Path, data: bytes) -> None:
-    """Write bytes so that the file appears whole or not at all; errors as in `atomic_path`."""
-    with atomic_path(path) as temporary:
+def sync_disk() -> None:
+    """Wait until everything that was written is on the disk."""
+    os.sync()
+
+
+def write_bytes_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write bytes so that the file appears whole or not at all; arguments and errors as of `atomic_path`."""
+    with atomic_path(path, durable=durable) as temporary:
         temporary.write_bytes(data)
 
 

@@ -8,6 +8,7 @@ taken as sRGB. Where a picture has alpha it is composited on `BACKGROUND`.
 from __future__ import annotations
 
 import functools
+import hashlib
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -223,7 +224,9 @@ def write_mask(path: Path, mask: NDArray[Any]) -> str:
 def pixels_sha256(image: NDArray[Any]) -> str:
     """Return a SHA-256 over shape, type and pixel values: the same for every file format and compressor."""
     array = np.ascontiguousarray(image)
-    return sha256_bytes(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+    found = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    found.update(array.data)  # no copy of the pixels
+    return found.hexdigest()
 
 
 def _decode(path: Path, smallest: int) -> NDArray[np.uint8]:

@@ -115,13 +115,13 @@ def test_interrupted_work_is_kept(people: Path, tmp_path: Path, plugins, monkeyp
     whole = content(make(people, tmp_path / "whole").folder)
     writes = 0
 
-    def stopping(path, data, real=set_maker.write_bytes_atomic):
+    def stopping(path, data, real=set_maker.write_bytes_atomic, **how):
         nonlocal writes
         if "images" in path.parts:
             writes += 1
             if writes == 8:
                 raise KeyboardInterrupt
-        return real(path, data)
+        return real(path, data, **how)
 
     monkeypatch.setattr(set_maker, "write_bytes_atomic", stopping)
     with pytest.raises(KeyboardInterrupt):
