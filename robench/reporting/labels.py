@@ -24,6 +24,9 @@ _WORDS = {
     "abr": "ABR",
     "crf": "CRF",
     "iso": "ISO",
+    "jpeg": "JPEG",
+    "webp": "WebP",
+    "avif": "AVIF",
     "xy": "XY",
     "quant": "quantisation",
 }

@@ -649,6 +649,7 @@ def test_evaluate_tables_plots_and_sheet(recipe: Recipe, people: Path, tmp_path:
         ("foggy-call", "Foggy call"),
         ("foggy-call (unaligned)", "Foggy call (unaligned)"),
         ("h265_crf", "H.265 CRF"),
+        ("jpeg_compression--webp-2", "JPEG compression + WebP 2"),
     ],
 )
 def test_labels(name: str, label: str) -> None:

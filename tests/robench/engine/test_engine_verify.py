@@ -15,9 +15,9 @@ from robench.engine.cset import INDEX, JOURNAL, MANIFEST
 from robench.engine.cset_writer import write_set
 from robench.engine.recipes import custom_recipe
 from robench.engine.selection import select
-from robench.engine.set_maker import carried_depth
 from robench.engine.verify import sets_in, verify_set
 from robench.errors import UsageError
+from robench.masking.carry import carried_depth
 
 
 @pytest.fixture
