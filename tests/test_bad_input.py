@@ -235,20 +235,21 @@ def test_a_wrong_word_stops_before_any_work(zoo, tmp_path, given, words):
 
 
 def full_disk_after(monkeypatch, writes):
-    """Let the file system refuse to sync after so many files."""
+    """Let the file system refuse to name a file after so many."""
     import errno
     import os
 
     from robench.io import files
 
-    left = [writes]
+    left, real = [writes], os.replace
 
-    def sync(path):
+    def replace(source, target):
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(source, target)
 
-    monkeypatch.setattr(files, "_sync", sync)
+    monkeypatch.setattr(files.os, "replace", replace)
 
 
 def test_a_full_disk_stops_in_one_sentence_and_the_same_command_resumes(tmp_path, monkeypatch):
@@ -434,7 +435,7 @@ def test_an_impossible_output_folder_is_told(robench, people, tmp_path, monkeypa
 
 def contents(folder):
     """Return the pictures of a set that are there, by name; temporary files are not there yet."""
-    paths = (path for path in sorted(folder.rglob("*.png")) if not path.name.startswith("."))
+    paths = (path for path in sorted(folder.glob("*/images/**/*.png")) if not path.name.startswith("."))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
