@@ -63,6 +63,7 @@ def corrupt(
         raise UsageError(f"A sheet is written as PNG, not as '{preview.name}'", expected="a name that ends in .png")
     from robench.data.depth_sources import choose_depth
     from robench.data.video import as_folder
+    from robench.engine.cset import is_set
     from robench.engine.cset_writer import plan_set, write_set
     from robench.engine.recipes import choose_recipe
     from robench.engine.selection import select
@@ -70,6 +71,8 @@ def corrupt(
     from robench.engine.tasks import failure_limit
     from robench.io.images import stored_format
 
+    if is_set(data):
+        raise UsageError(f"{data} is a corrupted set already", expected="clean pictures", hint=f"robench verify {data}")
     allowed = failure_limit(max_failures)
     how: dict[str, Any] = {
         "skip_unable": skip_unable,

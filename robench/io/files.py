@@ -1,8 +1,8 @@
 """Files that appear whole or not at all, and their hashes.
 
-Everything robench stores is written to a temporary file in the same folder, flushed to the disk (the many files of a set
-all together, before its manifest calls it complete), and renamed. A crash,
-Ctrl-C or a full disk therefore leaves the old file or none, never half of one.
+Everything robench stores is written to a temporary file in the same folder, flushed to the disk (the many files of a
+set all together, before its manifest calls it complete), and renamed. A crash, Ctrl-C or a full disk therefore leaves
+the old file or none, never half of one.
 """
 
 from __future__ import annotations

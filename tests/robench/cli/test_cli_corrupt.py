@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from robench import cli
+from robench import cli, registry
+from robench.contracts import Card
 from robench.engine.cset import open_set
 from robench.errors import RobenchError
-from robench.io.images import read_image
+from robench.io.images import read_image, read_mask
 
 runner = CliRunner()
 
@@ -74,6 +75,30 @@ def test_both_formats_hold_the_same_pixels_and_do_not_meet(run, people: Path, tm
     assert run("verify", tmp_path / "csets")[0] == 0
     code, _, err = run(*command, "--format", "jpeg")
     assert (code, "png or webp-lossless" in err) == (2, True)
+
+
+def test_masks_of_webp_pictures_are_png(run, plugins, people: Path, tmp_path: Path) -> None:
+    class Finder(type(registry.load("maskers", "none"))):
+        source = "predicted"
+        card = Card("finder", "1", "the whole frame", extra={"weights_hash": "sha256:1"})
+
+    plugins.add("maskers", "finder", Finder)
+    run("corrupt", people, tmp_path / "csets", "-c", "darker", "-s", "1", "-q", "--format", "webp-lossless")
+    folder = only(tmp_path / "csets")
+    code, out, _ = run("mask", folder, "--masker", "finder", "-q")
+    assert (code, "6 masks" in out) == (0, True)
+    (home,) = (folder / "masks").glob("finder-*")
+    assert {p.relative_to(home).as_posix() for p in home.rglob("*.png")} == {
+        f"{condition}/s{s}_0.png" for condition in ("clean/0", "darker/1") for s in range(3)
+    }
+    assert read_mask(home / "darker/1/s0_0.png").min() == 1
+    assert run("verify", folder)[0] == 0
+
+
+def test_a_set_is_no_data(run, people: Path, tmp_path: Path) -> None:
+    run("corrupt", people, tmp_path / "csets", "-c", "darker", "-s", "1", "-q")
+    code, _, err = run("corrupt", only(tmp_path / "csets"), tmp_path / "again", "-c", "darker")
+    assert (code, "corrupted set already" in err) == (2, True)
 
 
 # failures
