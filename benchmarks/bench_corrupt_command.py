@@ -31,7 +31,7 @@ from robench.io.images import encode_mask, write_mask, write_png
 from robench.registry import load
 from robench.rng import generator
 
-SIDE, FEW, MANY = 512, 4, 12
+SIDE, FEW, MANY = 512, 6, 14
 RECIPE = "2d-priors"
 TARGETS = {"one_worker": 0.9, "two_workers": 1.8, "memory_mb": 400}
 
@@ -105,7 +105,7 @@ def run() -> dict[str, Any]:
         few = select(root, limit=FEW)
         parts(select(root, limit=1))  # libraries and tables are loaded
         alone, together, pictures = [], [], 0
-        for attempt in range(3):
+        for attempt in range(2):
             seconds, pictures = parts(few)
             alone.append(seconds)
             before = time.process_time()

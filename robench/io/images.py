@@ -132,8 +132,8 @@ def read_mask(path: Path, shape: tuple[int, int] | None = None) -> Mask:
         values = rgba[..., 3]
     else:
         # Integer luma as Pillow's "L" conversion, so that masks read like PIFu's own loader reads them.
-        weighted = rgba.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
-        values = ((weighted + 0x8000) >> 16).astype(np.uint8)
+        red, green, blue = (rgba[..., k].astype(np.uint32) for k in range(3))
+        values = ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16).astype(np.uint8)
     return values.astype(np.float32) / np.float32(255)
 
 
