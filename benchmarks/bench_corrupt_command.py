@@ -121,7 +121,7 @@ def run() -> dict[str, Any]:
                 "cpu_ms": 1e3 * (large[1] - small[1]) / count,
             }
             memory += [small[2], large[2]]
-    return {
+    result: dict[str, Any] = {
         "recipe": RECIPE,
         "pictures": pictures,
         "kernels_and_encoding_cpu_ms": round(1e3 * min(alone) / pictures, 2),
@@ -132,5 +132,20 @@ def run() -> dict[str, Any]:
         "a_picture": {f"{jobs}_worker_{name}": round(ms, 2) for jobs, by in found.items() for name, ms in by.items()},
         "memory_mb_few": round(max(memory[0::2])),
         "memory_mb_many": round(max(memory[1::2])),
-        "targets": TARGETS,
     }
+    reached = {
+        "one_worker": (result["one_worker"], "kernels and encoding / command, CPU"),
+        "two_workers": (result["two_workers"], "speed of two workers / of one, wall clock"),
+        "two_workers_by_cpu": (result["two_workers_by_cpu"], "the same if both had a core of their own"),
+        "memory_mb": (result["memory_mb_many"], "largest process"),
+    }
+    rows = [{"figure": n, "value": v, "target": TARGETS.get(n, ""), "what": what} for n, (v, what) in reached.items()]
+    return {**result, "rows": rows}
+
+
+def show(result: dict[str, Any]) -> None:
+    print(f"robench corrupt --recipe {result['recipe']}, {SIDE} x {SIDE} pictures")
+    for row in result["rows"]:
+        print(f"  {row['figure']:>20}  {row['value']:<7}  target {row['target'] or '-':<5}  {row['what']}")
+    cost = ", ".join(f"{name.replace('_', ' ')} {ms}" for name, ms in result["a_picture"].items())
+    print(f"  a picture: {cost}")

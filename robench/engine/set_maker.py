@@ -95,7 +95,7 @@ class SetMaker:
         own = image_path(cell, self.spec.picture_format)
         if picture.true_mask is not None and (picture.drawn_mask or picture.affine is not None):
             columns |= self._stored("mask", companion_path("masks/true", own), encode_mask(picture.true_mask))
-        if picture.depth is not None or (clean["depth_path"] is not None and picture.affine is not None):
+        if clean["depth_path"] is not None and not (picture.depth is None and picture.affine is None):
             depth = picture.depth
             if depth is None:
                 assert inputs.depth is not None
