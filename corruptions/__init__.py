@@ -121,7 +121,7 @@ def corrupt(
     """Return a corrupted picture; the input is left as it is, and so is every global state.
 
     The bytes depend on image, corruption@version, severity, seed and key alone. What is drawn comes from the
-    generator of ``sha256("robench/1|seed|key|corruption@version|severity")``, so that with a sample's id for `key` the
+    generator of ``sha256("robench/1|seed|key|corruption@version")``, so that with a sample's id for `key` the
     result is the picture that ``robench corrupt`` writes for that sample. Without a key the pixels stand in for it:
     different pictures get different noise, equal ones the same.
 

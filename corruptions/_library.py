@@ -174,9 +174,9 @@ def run(image: Picture, corruption: Any, severity: int, seed: int, key: str | No
         # Nothing is drawn where a corruption is not stochastic, so nothing need be hashed.
         key = pixel_key(image) if card.extra.get("stochastic", True) else ""
     shape = (colour.shape[0], colour.shape[1])
-    # A NumPy integer is the same severity, but would not be the same text in the seed rule.
+    # A NumPy integer is the same severity; parameters go through JSON, which takes plain ones only.
     severity = getattr(severity, "item", lambda: severity)()
-    drawn = corruption.sample(severity, shape, generator(int(seed), key, f"{card.name}@{card.version}", severity))
+    drawn = corruption.sample(severity, shape, generator(int(seed), key, f"{card.name}@{card.version}"))
     # Through JSON and back, as a manifest would give them: a replay takes exactly this path.
     params: Params = json.loads(json.dumps(dict(drawn), allow_nan=False))
     result = corruption.apply(colour, params, aux)

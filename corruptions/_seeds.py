@@ -1,4 +1,4 @@
-"""The seed rule: one generator per (seed, key, corruption@version, severity), whatever the order of work.
+"""The seed rule: one generator per (seed, key, corruption@version), whatever the order of work.
 
 The same rule as robench's, word for word, so that a library call draws what the command line draws for the sample of
 that id; a test holds both together. This package imports nothing of ours, so it has its own copy.
@@ -21,7 +21,7 @@ def generator(seed: int, key: str, *parts: str | int) -> np.random.Generator:
     Args:
         seed: The user's seed.
         key: What names the picture, e.g. the id of a sample.
-        *parts: What else names the draw, e.g. ``"fog_3d@1"`` and severity ``2``.
+        *parts: What else names the draw, e.g. ``"fog_3d@1"``.
 
     Returns:
         A PCG64 generator seeded from the SHA-256 of ``robench/1|seed|key|part|...``.

@@ -1,4 +1,4 @@
-"""The seed rule: one generator per (seed, sample, corruption@version, severity), whatever the order of work."""
+"""The seed rule: one generator per (seed, sample, corruption@version), whatever the order of work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def generator(seed: int, sample_id: str, *parts: str | int) -> np.random.Generat
     Args:
         seed: The user's seed.
         sample_id: The sample's stable id.
-        *parts: What else names the cell, e.g. ``"fog_3d@1"`` and severity ``2``.
+        *parts: What else names the cell, e.g. ``"fog_3d@1"``.
 
     Returns:
         A PCG64 generator seeded from the SHA-256 of ``robench/1|seed|sample_id|part|...``.

@@ -187,7 +187,8 @@ def draw_params(
         SampleFailure: If the corruption draws something that JSON cannot hold.
     """
     card = corruption.card
-    rng = generator(seed, sample_id, f"{card.name}@{card.version}", severity, *where)
+    # Not the severity: a sample keeps its draw at every level, so that levels differ in strength alone.
+    rng = generator(seed, sample_id, f"{card.name}@{card.version}", *where)
     drawn = corruption.sample(severity, shape, rng)
     try:
         # Through JSON and back, so that a replay from the manifest takes exactly this path.

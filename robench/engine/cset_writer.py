@@ -232,8 +232,8 @@ def _manifest(
             "cells": [cell.to_json() for cell in recipe.cells],
         },
         "seed": seed,
-        "seed_rule": "PCG64(SeedSequence(sha256('robench/1|seed|sample_id|corruption@version|severity')))",
-        "seed_rule_of_parts": "part k > 1 of a chain: '...|severity|part k'; a mixture: '...|sample_id|version'",
+        "seed_rule": "PCG64(SeedSequence(sha256('robench/1|seed|sample_id|corruption@version')))",
+        "seed_rule_of_parts": "part k > 1 of a chain: '...|part k'; a mixture: '...|sample_id|version'",
         "left_out": plan.left_out,
         "failed": [],
     }

@@ -48,9 +48,23 @@ def test_pictures_do_not_depend_on_order(people: Path, plugins) -> None:
         assert np.array_equal(other[cell.key].image, alone.image)
         assert one[cell.key].params == alone.params
     drawn = {one[cell.key].params["offset"] for cell in cells if cell.corruption == "darker"}
-    assert len(drawn) == 6, "every cell has its own draw"
+    assert len(drawn) == 3, "every sample has its own draw, which its levels share"
     darker = next(cell for cell in cells if cell.corruption == "darker")
     assert corrupt_cell(darker, 8).params != one[darker.key].params
+
+
+@pytest.mark.parametrize("name", ["bit_error", "xy_motion_blur", "iso_noise", "shadow", "frost"])
+def test_levels_of_a_sample_share_their_draw(name: str) -> None:
+    """So that damaged bytes are nested, motion keeps its direction, and levels differ in strength alone."""
+    from robench import registry
+
+    corruption = registry.load("corruptions", name)
+    by_level = [dict(draw_params(corruption, "s0", severity, (64, 64), 3)) for severity in range(1, 6)]
+    stated = {key for level in corruption.card.extra["severities"].values() for key in level}
+    drawn = [{key: value for key, value in params.items() if key not in stated} for params in by_level]
+    assert drawn[0]
+    assert all(other == drawn[0] for other in drawn)
+    assert dict(draw_params(corruption, "s1", 1, (64, 64), 3)) != by_level[0]
 
 
 def test_clean_picture_is_the_file(people: Path, plugins) -> None:

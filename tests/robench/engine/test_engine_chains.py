@@ -243,7 +243,7 @@ def test_chain_of_one_is_the_corruption(people: Path, plugins) -> None:
 def test_seed_rule_of_parts(people: Path, plugins) -> None:
     inputs = Inputs(select(people).samples[1])
     drawn = made(inputs, "darker:2+darker:2+darker:2", seed=9).params["parts"]
-    keys = [("darker@1", 2), ("darker@1", 2, "part 2"), ("darker@1", 2, "part 3")]
+    keys = [("darker@1",), ("darker@1", "part 2"), ("darker@1", "part 3")]
     expected = [float(generator(9, "s1_0", *key).uniform(0, 20)) for key in keys]
     assert [part["params"]["offset"] for part in drawn] == expected
     assert len(set(expected)) == 3
