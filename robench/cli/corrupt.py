@@ -36,7 +36,7 @@ def corrupt(
     depth_weights: _work.DepthWeightsOption = None,
     depth_unit: _work.DepthUnitOption = None,
     every: Annotated[
-        int | None, typer.Option("--every", min=1, help="Of a video, take every so manieth frame; all if left out.")
+        int | None, typer.Option("--every", min=1, help="Of a video, take every Nth frame; all if left out.")
     ] = None,
     dataset: _work.DatasetOption = None,
     split: _work.SplitOption = None,
@@ -56,8 +56,8 @@ def corrupt(
     """Make a corrupted set: OUT/<data>-<recipe>-<id>/ with a manifest, an index and the pictures.
 
     Every corruption at severities 1 to 5 if neither -c nor --recipe is given. Running the same command again resumes.
-    A picture that cannot be made is a line of the manifest with its reason, and the others are made; the command exits
-    3 beyond --max-failures.
+    A picture that cannot be made is noted in the manifest with its reason; the others are made.
+    Exits 3 if more failed than --max-failures allows.
     """
     if preview is not None and preview.suffix.lower() != ".png":
         raise UsageError(f"A sheet is written as PNG, not as '{preview.name}'", expected="a name that ends in .png")
