@@ -209,10 +209,10 @@ def read_normals(path: Path, shape: tuple[int, int] | None = None) -> NDArray[np
 
 
 def _read_exr(path: Path) -> NDArray[Any]:
-    from robench.io._exr import decode_exr
+    from robench.io._exr import read_exr
 
     try:
-        return decode_exr(path.read_bytes())
+        return read_exr(path)
     except FileNotFoundError:
         raise UnreadableInput(path, "there is no such file") from None
     except (OSError, ValueError) as error:

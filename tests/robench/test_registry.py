@@ -86,7 +86,7 @@ def test_a_sound_plugin_loads(installed: list[EntryPoint], module: ModuleType) -
     assert registry.load("corruptions", "sound").card.name == "sound"
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("fog", "fog_3d"), ("FOG_3D", "fog_3d"), ("roll", "camera_roll")])
+@pytest.mark.parametrize(("typed", "meant"), [("fog_3", "fog_3d"), ("FOG_3D", "fog_3d"), ("roll", "camera_roll")])
 def test_an_unknown_name_is_answered_by_a_near_one(typed: str, meant: str) -> None:
     with pytest.raises(UsageError, match=f"did you mean '{meant}'") as caught:
         registry.load("corruptions", typed)
