@@ -126,7 +126,7 @@ _MORE: dict[str, dict[str, Ready]] = {
 
 _REASONS = {
     "frost": "the ice is grown for every picture; imagecorruptions blends one of five photographs",
-    "gaussian_blur": "sums in float32, rounded once; the faster filter keeps 8 bits between its two directions",
+    "gaussian_blur": "sums in float32 out to 4 sigma; the faster one has fixed-point weights and ends at 3.5 sigma",
     "pixelate": "Pillow's exact means over windows that do not fall on whole pixels, as published",
     "saturate": "a ratio for every pixel, as published; the faster transform adds to a saturation of 8 bits by table",
 }
