@@ -80,7 +80,7 @@ def test_rows_are_shown_and_written(tmp_path, capsys):
 
 def test_missing_and_failing_peers_are_said_and_do_not_count():
     contest = Contest({"kornia": _absent, "albumentations": _broken}, target_ms=1e9)
-    row = measure("color_quant", contest, picture(64), 0.01, 1.0)
+    row = measure("color_quant", contest, picture(64), 0.01)
     assert row["kornia_ms"] == "not installed"
     assert row["albumentations_ms"] == "fails: ZeroDivisionError"
     assert row["ratio_to_best_peer"] == ""
@@ -89,7 +89,7 @@ def test_missing_and_failing_peers_are_said_and_do_not_count():
 
 def test_a_faster_peer_and_a_missed_target_are_told_with_the_reason():
     contest = Contest({"formula": _fast}, target_ms=1e-6, reason="light is only so fast")
-    row = measure("color_quant", contest, picture(64), 0.01, 1.0)
+    row = measure("color_quant", contest, picture(64), 0.01)
     assert not row["met"]
     assert row["remark"].startswith(f"{row['robench_ms']:.2f} ms for 0.00; formula ")
     assert row["remark"].endswith("times as fast; light is only so fast")
