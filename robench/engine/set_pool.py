@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from robench.contracts import Sample
 from robench.engine.set_maker import Condition, Result, SetMaker, SetSpec
 from robench.errors import EnvironmentNotReady
+from robench.io.processes import end_with_parent
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _AHEAD = 3
@@ -106,6 +107,7 @@ def _start_worker(spec: SetSpec) -> None:
     global _maker
     # Ctrl-C reaches every process of a terminal; the parent alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     import cv2
 
     cv2.setNumThreads(1)

@@ -194,9 +194,10 @@ def _run(tasks: list[Any], workers: int) -> Iterator[str]:
         yield from map(_task, tasks)
         return
     from robench.data.anny_humans.body import template
+    from robench.io.processes import end_with_parent
 
     template()  # fills anny's cache once, before several processes want to
-    with ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn"), end_with_parent) as pool:
         yield from pool.map(_task, tasks)
 
 
