@@ -132,6 +132,14 @@ def checked(image: Image) -> Image:
     return np.ascontiguousarray(array)
 
 
+def check_shapes(who: str, shape: tuple[int, int], **maps: NDArray[Any] | None) -> None:
+    """Raise ValueError, naming it, if one of the maps does not have the image's shape."""
+    for what, array in maps.items():
+        if array is not None and np.shape(array) != tuple(shape):
+            name = {"depth": "depth map", "mesh": "picture of the mesh"}.get(what, what)
+            raise ValueError(f"the {name} of {who} must have the image's shape {tuple(shape)}, got {np.shape(array)}")
+
+
 def draw_seed(rng: np.random.Generator) -> int:
     """Draw a seed that fits into JSON."""
     return int(rng.integers(0, 2**32))

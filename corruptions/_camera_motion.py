@@ -12,7 +12,7 @@ from corruptions import _views as views
 from corruptions._base import Corrupted, Image
 
 if TYPE_CHECKING:
-    from corruptions._scene import SceneLike
+    from corruptions._scene import Mode, SceneLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Motion:
     shift: tuple[float, float] = (0.0, 0.0)
 
 
-def moved_camera(image: Image, motion: Motion, aux: Any, mode: views.Mode, lens_degrees: float, who: str) -> Corrupted:
+def moved_camera(image: Image, motion: Motion, aux: Any, mode: Mode, lens_degrees: float, who: str) -> Corrupted:
     """Take the picture again with a camera that moved.
 
     The person's middle stays where it was, but for `Motion.shift`.
@@ -56,7 +56,7 @@ def moved_camera(image: Image, motion: Motion, aux: Any, mode: views.Mode, lens_
     """
     shape = (image.shape[0], image.shape[1])
     scene = views.scene_for(mode, aux, shape, who)
-    mask = views.mask_of(aux, shape, who)
+    mask = views.beside("mask", aux, shape, who)
     if scene is not None:
         return _rendered(image, motion, scene, mask)
     return _warped(image, motion, aux, mask, lens_degrees, who)
@@ -125,7 +125,7 @@ def _warped(
     else:
         place = np.array([0.0, 0.0, camera.distance])
     affine = views.similarity(landed, to=pivot + np.asarray(motion.shift))
-    depth = views.depth_of(aux, shape, who)
+    depth = views.beside("depth", aux, shape, who)
     if depth is not None:
         depth = _backdrop.moved_depth(depth * lens.nearing(motion.turn, shape), matrix)
     return Corrupted(

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from corruptions._base import Card, Depth, Image, MissingInput, Params, checked, level
+from corruptions._base import Card, Depth, Image, MissingInput, Params, check_shapes, checked, level
 
 STANDS = "depth from a camera 3 m before the nearest point, background at 6 m"
 """What cards say of the default rule."""
@@ -75,8 +75,7 @@ def metric_depth(aux: Any, shape: tuple[int, int], rule: DepthRule, who: str) ->
             f"{who} needs a depth map, got none; expected (H, W) metres along the viewing axis in aux.depth"
         )
     depth = np.asarray(given, np.float32)
-    if depth.shape != tuple(shape):
-        raise ValueError(f"the depth map of {who} must have the image's shape {tuple(shape)}, got {depth.shape}")
+    check_shapes(who, shape, depth=depth)
     valid = (depth > 0) & (depth < np.inf)
     count = int(np.count_nonzero(valid))
     if not count:

@@ -8,19 +8,17 @@ not reach.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corruptions._base import Image, MissingInput, Params, checked
 from corruptions._depth import DepthRule, ReadsDepth
+from corruptions._scene import Mode, SceneLike, checked_mode
 
 if TYPE_CHECKING:
-    from corruptions._scene import SceneLike
     from corruptions._surface import Surface
-
-Mode = Literal["auto", "mesh", "image"]
 
 ENERGY, HALF_CM = 2.5, 800.0
 LAMPS = 10
@@ -39,12 +37,6 @@ DEVIATIONS = (
     "what has no depth is a wall at 6 m that faces the camera",
     "rounded, not truncated, to 8 bits",
 )
-
-
-def check_mode(mode: str) -> None:
-    """Raise ValueError if there is no such mode."""
-    if mode not in ("auto", "mesh", "image"):
-        raise ValueError(f"mode must be 'auto', 'mesh' or 'image', got {mode!r}")
 
 
 def scene_for(mode: str, aux: Any, who: str) -> SceneLike | None:
@@ -117,9 +109,8 @@ class Relit(ReadsDepth):
     """
 
     def __init__(self, mode: Mode = "auto", depth: DepthRule | None = None) -> None:
-        check_mode(mode)
         super().__init__(depth)
-        self.mode = mode
+        self.mode = checked_mode(mode)
 
     def level(self, severity: int) -> Params:
         """Return the physical parameters of a severity, the rule of depth, and the mode."""

@@ -13,6 +13,21 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+Mode = Literal["auto", "mesh", "image"]
+"""Whether a corruption works on the scene: where there is one, always, or never."""
+
+
+def checked_mode(mode: str) -> Mode:
+    """Return the mode.
+
+    Raises:
+        ValueError: If it is none of auto, mesh and image.
+    """
+    if mode not in ("auto", "mesh", "image"):
+        raise ValueError(f"mode must be 'auto', 'mesh' or 'image', got {mode!r}")
+    return mode  # type: ignore[return-value]  # checked above
+
+
 Array = NDArray[np.float32]
 Transform = NDArray[np.float64]
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corruptions import _objects
-from corruptions._base import Image, Params, pixel_scale, to_uint8
+from corruptions._base import Image, Params, check_shapes, pixel_scale, to_uint8
 from corruptions._raster import face_normals, rasterise, silhouette
 from corruptions._scene import CameraLike, SceneLike
-from corruptions._surface import assumed_view, check_shapes, points_of, project
+from corruptions._surface import assumed_view, points_of, project
 
 NOMINAL_CM = 300.0
 """Distance of the camera from the person where none is known (or there is none: orthographic)."""

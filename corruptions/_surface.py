@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from corruptions._base import check_shapes
 from corruptions._depth import DepthRule, metric_depth
 from corruptions._scene import CameraLike, SceneLike
 
@@ -169,14 +170,6 @@ class Surface:
             free[(gap > _BIAS_CM) & (gap < _THICK_CM)] = 0
         soft = cv2.GaussianBlur(free, (0, 0), 1.2)
         return np.asarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def check_shapes(who: str, shape: tuple[int, int], **maps: NDArray[Any] | None) -> None:
-    """Raise ValueError, naming it, if one of the maps does not have the image's shape."""
-    for what, array in maps.items():
-        if array is not None and np.shape(array) != tuple(shape):
-            name = {"depth": "depth map", "mesh": "picture of the mesh"}.get(what, what)
-            raise ValueError(f"the {name} of {who} must have the image's shape {tuple(shape)}, got {np.shape(array)}")
 
 
 def surface_of(

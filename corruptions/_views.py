@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from corruptions._base import Affine, MissingInput
+from corruptions._base import Affine, MissingInput, check_shapes
 
 if TYPE_CHECKING:
-    from corruptions._scene import CameraLike, SceneLike
+    from corruptions._scene import CameraLike, Mode, SceneLike
 
-Mode = Literal["auto", "mesh", "image"]
 Matrix = NDArray[np.float64]
 LENS_DEGREES = 50.0
 """Angle that the longer side of a picture is taken to span where its camera is not known: a lens near 'normal'."""
@@ -110,17 +109,6 @@ def middle(mask: NDArray[Any] | None, shape: tuple[int, int]) -> NDArray[np.floa
     return np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
 
 
-def checked_mode(mode: str) -> Mode:
-    """Return the mode.
-
-    Raises:
-        ValueError: If it is none of auto, mesh and image.
-    """
-    if mode not in ("auto", "mesh", "image"):
-        raise ValueError(f"mode must be 'auto', 'mesh' or 'image', got {mode!r}")
-    return mode  # type: ignore[return-value]  # checked above
-
-
 def scene_for(mode: Mode, aux: Any, shape: tuple[int, int], who: str) -> SceneLike | None:
     """Return the scene to work with, or None for the image mode.
 
@@ -145,31 +133,12 @@ def scene_for(mode: Mode, aux: Any, shape: tuple[int, int], who: str) -> SceneLi
     return scene
 
 
-def mask_of(aux: Any, shape: tuple[int, int], who: str) -> NDArray[np.float32] | None:
-    """Return the person's mask as (H, W) float32, or None.
+def beside(what: Literal["mask", "depth"], aux: Any, shape: tuple[int, int], who: str) -> NDArray[np.float32] | None:
+    """Return the person's mask or the depth as (H, W) float32, or None where there is none.
 
     Raises:
         ValueError: If its shape is not the picture's.
     """
-    given = getattr(aux, "mask", None)
-    if given is None:
-        return None
-    mask = np.asarray(given, np.float32)
-    if mask.shape != tuple(shape):
-        raise ValueError(f"the mask of {who} must have the image's shape {tuple(shape)}, got {mask.shape}")
-    return mask
-
-
-def depth_of(aux: Any, shape: tuple[int, int], who: str) -> NDArray[np.float32] | None:
-    """Return the depth as (H, W) float32, or None.
-
-    Raises:
-        ValueError: If its shape is not the picture's.
-    """
-    given = getattr(aux, "depth", None)
-    if given is None:
-        return None
-    depth = np.asarray(given, np.float32)
-    if depth.shape != tuple(shape):
-        raise ValueError(f"the depth map of {who} must have the image's shape {tuple(shape)}, got {depth.shape}")
-    return depth
+    given = getattr(aux, what, None)
+    check_shapes(who, shape, **{what: given})
+    return None if given is None else np.asarray(given, np.float32)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from corruptions._base import PAPER_3DCC, Card, Corrupted, Image, Params, checked, level
-from corruptions._views import LENS_DEGREES, Mode, checked_mode, rotation
+from corruptions._scene import Mode, checked_mode
+from corruptions._views import LENS_DEGREES, rotation
 
 CARD = Card(
     name="camera_pitch",

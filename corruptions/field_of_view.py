@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from corruptions import _views as views
 from corruptions._base import PAPER_3DCC, Affine, Card, Corrupted, Image, Params, checked, level
-
-if TYPE_CHECKING:
-    from corruptions._scene import SceneLike
+from corruptions._scene import Mode, SceneLike, checked_mode
 
 CARD = Card(
     name="field_of_view",
@@ -61,8 +59,8 @@ class FieldOfView:
     card = CARD
     moves_pixels = True
 
-    def __init__(self, mode: views.Mode = "auto") -> None:
-        self.mode = views.checked_mode(mode)
+    def __init__(self, mode: Mode = "auto") -> None:
+        self.mode = checked_mode(mode)
 
     def sample(self, severity: int, shape: tuple[int, int], rng: np.random.Generator) -> Params:
         """Return the parameters of a severity; nothing is drawn."""
@@ -79,8 +77,8 @@ class FieldOfView:
 
         image = checked(image)
         shape, name = (image.shape[0], image.shape[1]), self.card.name
-        scene = views.scene_for(views.checked_mode(params["mode"]), aux, shape, name)
-        mask = views.mask_of(aux, shape, name)
+        scene = views.scene_for(checked_mode(params["mode"]), aux, shape, name)
+        mask = views.beside("mask", aux, shape, name)
         if mask is None and scene is not None:
             mask = scene.mask().astype(np.float32)
         affine = fov_affine(shape, float(params["zoom"]))

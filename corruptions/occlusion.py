@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from corruptions._base import PAPER_3DCC, Card, Corrupted, Image, Params, checked, draw_seed, level
-from corruptions._light import Mode, check_mode, scene_for
+from corruptions._light import scene_for
+from corruptions._scene import Mode, checked_mode
 
 KINDS = ("box", "bar", "plant", "bag")
 
@@ -50,10 +51,9 @@ class Occlusion:
     moves_pixels = False
 
     def __init__(self, mode: Mode = "auto", kinds: tuple[str, ...] = KINDS) -> None:
-        check_mode(mode)
         if not kinds or not set(kinds) <= set(KINDS):
             raise ValueError(f"kinds must be some of {', '.join(KINDS)}, got {tuple(kinds)!r}")
-        self.mode = mode
+        self.mode = checked_mode(mode)
         self.kinds = tuple(kinds)
 
     def sample(self, severity: int, shape: tuple[int, int], rng: np.random.Generator) -> Params:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corruptions import _views as views
 from corruptions._base import PAPER_3DCC, Card, Corrupted, Image, Params, checked, level
-
-if TYPE_CHECKING:
-    from corruptions._scene import SceneLike
+from corruptions._scene import Mode, SceneLike, checked_mode
 
 CARD = Card(
     name="scale",
@@ -52,8 +50,8 @@ class Scale:
     card = CARD
     moves_pixels = True
 
-    def __init__(self, mode: views.Mode = "auto") -> None:
-        self.mode = views.checked_mode(mode)
+    def __init__(self, mode: Mode = "auto") -> None:
+        self.mode = checked_mode(mode)
 
     def sample(self, severity: int, shape: tuple[int, int], rng: np.random.Generator) -> Params:
         """Return the parameters of a severity; nothing is drawn."""
@@ -70,11 +68,11 @@ class Scale:
         shape, name, size = (image.shape[0], image.shape[1]), self.card.name, float(params["size"])
         if not size > 0:
             raise ValueError(f"the size of {name} must be > 0, got {size}")
-        scene = views.scene_for(views.checked_mode(params["mode"]), aux, shape, name)
-        mask = views.mask_of(aux, shape, name)
+        scene = views.scene_for(checked_mode(params["mode"]), aux, shape, name)
+        mask = views.beside("mask", aux, shape, name)
         if scene is not None:
             return _farther(image, size, scene, mask)
-        return _shrunk(image, size, mask, views.depth_of(aux, shape, name))
+        return _shrunk(image, size, mask, views.beside("depth", aux, shape, name))
 
 
 def anchor(mask: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float64]:

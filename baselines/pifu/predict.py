@@ -47,11 +47,7 @@ class Predictor:
         image = torch.from_numpy(network_image(ready.image, ready.mask))[None].to(self.device)
         encoded = self._filtered(image)
         filtered = time.perf_counter()
-
-        def field(points: Float) -> Float:
-            return self._occupancy(encoded, points)
-
-        volume = coarse_to_fine(field, self.resolution)
+        volume = coarse_to_fine(lambda points: self._occupancy(encoded, points), self.resolution)
         queried = time.perf_counter()
         found = surface(volume, "warp" if self.device.type == "cuda" else "skimage")
         if found is None:

@@ -17,27 +17,9 @@ from typer.testing import CliRunner
 from robench import cli, registry
 from robench.contracts import Card
 from robench.engine.cset import open_set
-from robench.errors import RobenchError
 from robench.io.images import read_image, read_mask
 
 runner = CliRunner()
-
-
-@pytest.fixture
-def run(plugins, monkeypatch: pytest.MonkeyPatch):
-    """Run a command in this process; returns (exit code, stdout, stderr) as `main` would end it."""
-
-    def act(*arguments: object) -> tuple[int, str, str]:
-        words = [str(a) for a in arguments]
-        monkeypatch.setattr(sys, "argv", ["robench", *words])
-        done = runner.invoke(cli.app, words, env={"COLUMNS": "200"})
-        if isinstance(done.exception, RobenchError):
-            return int(done.exception.exit_code), done.stdout, done.stderr + str(done.exception)
-        if done.exception is not None and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return done.exit_code, done.stdout, done.stderr
-
-    return act
 
 
 def only(folder: Path) -> Path:
