@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,8 +136,25 @@ def check_shapes(who: str, shape: tuple[int, int], **maps: NDArray[Any] | None) 
     """Raise ValueError, naming it, if one of the maps does not have the image's shape."""
     for what, array in maps.items():
         if array is not None and np.shape(array) != tuple(shape):
-            name = {"depth": "depth map", "mesh": "picture of the mesh"}.get(what, what)
+            name = {"depth": "depth map"}.get(what, what)
             raise ValueError(f"the {name} of {who} must have the image's shape {tuple(shape)}, got {np.shape(array)}")
+
+
+def beside(what: Literal["mask", "depth"], aux: Any, shape: tuple[int, int], who: str) -> NDArray[np.float32] | None:
+    """Return the person's mask or the depth as (H, W) float32, or None where there is none.
+
+    Args:
+        what: Which of them.
+        aux: May have it.
+        shape: (H, W) of the picture.
+        who: Name of the corruption, for the message.
+
+    Raises:
+        ValueError: If its shape is not the picture's.
+    """
+    given = getattr(aux, what, None)
+    check_shapes(who, shape, **{what: given})
+    return None if given is None else np.asarray(given, np.float32)
 
 
 def draw_seed(rng: np.random.Generator) -> int:

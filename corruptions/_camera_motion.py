@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corruptions import _views as views
-from corruptions._base import Corrupted, Image
+from corruptions._base import Corrupted, Image, beside
+from corruptions._scene import scene_for
 
 if TYPE_CHECKING:
     from corruptions._scene import Mode, SceneLike
@@ -55,8 +56,8 @@ def moved_camera(image: Image, motion: Motion, aux: Any, mode: Mode, lens_degree
         ValueError: If something beside the picture has another size.
     """
     shape = (image.shape[0], image.shape[1])
-    scene = views.scene_for(mode, aux, shape, who)
-    mask = views.beside("mask", aux, shape, who)
+    scene = scene_for(mode, aux, shape, who)
+    mask = beside("mask", aux, shape, who)
     if scene is not None:
         return _rendered(image, motion, scene, mask)
     return _warped(image, motion, aux, mask, lens_degrees, who)
@@ -125,7 +126,7 @@ def _warped(
     else:
         place = np.array([0.0, 0.0, camera.distance])
     affine = views.similarity(landed, to=pivot + np.asarray(motion.shift))
-    depth = views.beside("depth", aux, shape, who)
+    depth = beside("depth", aux, shape, who)
     if depth is not None:
         depth = _backdrop.moved_depth(depth * lens.nearing(motion.turn, shape), matrix)
     return Corrupted(

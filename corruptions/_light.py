@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corruptions._base import Image, MissingInput, Params, checked
+from corruptions._base import Image, Params, checked
 from corruptions._depth import DepthRule, ReadsDepth
-from corruptions._scene import Mode, SceneLike, checked_mode
+from corruptions._scene import Mode, checked_mode, scene_for
 
 if TYPE_CHECKING:
     from corruptions._surface import Surface
@@ -37,20 +37,6 @@ DEVIATIONS = (
     "what has no depth is a wall at 6 m that faces the camera",
     "rounded, not truncated, to 8 bits",
 )
-
-
-def scene_for(mode: str, aux: Any, who: str) -> SceneLike | None:
-    """Return the mesh to use, or None where the picture alone is used.
-
-    Raises:
-        MissingInput: If the mode is ``mesh`` and there is none.
-    """
-    scene: SceneLike | None = getattr(aux, "scene", None) if mode != "image" else None
-    if mode == "mesh" and scene is None:
-        raise MissingInput(
-            f"{who} in mode 'mesh' needs the person's mesh, got none; expected aux.scene, or mode 'image' or 'auto'"
-        )
-    return scene
 
 
 def draw_lamps(rng: np.random.Generator) -> list[dict[str, float]]:
@@ -126,8 +112,8 @@ class Relit(ReadsDepth):
         from corruptions._surface import surface_of
 
         image = checked(image)
-        scene = scene_for(params["mode"], aux, self.card.name)
         shape = (image.shape[0], image.shape[1])
+        scene = scene_for(params["mode"], aux, shape, self.card.name)
         surface, notes = surface_of(aux, shape, DepthRule.of(params), scene, self.card.name)
         return image, surface, {**notes, "mode": "image" if scene is None else "mesh"}
 

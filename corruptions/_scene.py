@@ -8,10 +8,12 @@ View frame: x right, y up, z towards the viewer, centimetres; depth in metres al
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from corruptions._base import MissingInput
 
 Mode = Literal["auto", "mesh", "image"]
 """Whether a corruption works on the scene: where there is one, always, or never."""
@@ -157,3 +159,30 @@ class SceneLike(Protocol):
             affine: As for `followed`.
         """
         ...
+
+
+def scene_for(mode: str, aux: Any, shape: tuple[int, int], who: str) -> SceneLike | None:
+    """Return the scene to work with, or None for the image mode.
+
+    Args:
+        mode: ``auto`` takes the mesh where there is one.
+        aux: May have ``scene``.
+        shape: (H, W) of the picture.
+        who: Name of the corruption, for the messages.
+
+    Raises:
+        MissingInput: If the mode is ``mesh`` and there is none.
+        ValueError: If there is no such mode, or the scene's camera is not one of this picture.
+    """
+    scene: SceneLike | None = None if checked_mode(mode) == "image" else getattr(aux, "scene", None)
+    if mode == "mesh" and scene is None:
+        raise MissingInput(
+            f"{who} in mode 'mesh' needs the mesh behind the picture, got none; "
+            "expected aux.scene, or mode 'image' or 'auto'"
+        )
+    if scene is not None and (scene.camera.height, scene.camera.width) != tuple(shape):
+        raise ValueError(
+            f"the scene of {who} is for {scene.camera.width}x{scene.camera.height} pixels, "
+            f"the picture has {shape[1]}x{shape[0]}"
+        )
+    return scene

@@ -80,7 +80,6 @@ def stage_of(aux: Any, shape: tuple[int, int], scene: SceneLike | None) -> Stage
     """
     if scene is not None:
         view, person, depth = scene.camera, scene.mask(), scene.depth()
-        check_shapes("occlusion", shape, mesh=person)
         if not person.any():
             raise ValueError("occlusion needs a person in the picture, and the mesh is not in it")
         return _stage(view, person, "mesh", float(100 * depth[person].min()), scene)

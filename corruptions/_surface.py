@@ -193,7 +193,7 @@ def surface_of(
     """
     given: Any = getattr(aux, "depth", None)
     mask = None if scene is not None else getattr(aux, "mask", None)
-    check_shapes(who, shape, depth=given, mask=mask, mesh=None if scene is None else scene.mask())
+    check_shapes(who, shape, depth=given, mask=mask)
     if scene is not None:
         # The mesh is the person alone; behind them, the depth map knows more.
         given = np.where(scene.mask(), scene.depth(), np.inf if given is None else np.asarray(given, np.float32))

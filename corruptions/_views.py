@@ -1,4 +1,4 @@
-"""Geometry of views: turns of the view frame, the pixel maps that follow from them, and who has the mesh.
+"""Geometry of views: turns of the view frame, and the pixel maps that follow from them.
 
 View frame: x right, y up, z towards the viewer; pixels: x right, y down, integers at pixel centres. A camera that only
 turns, or zooms, moves pixels by a homography that knows nothing of depth, if it is a pinhole. Whatever else a camera
@@ -8,15 +8,15 @@ does (and every motion of an orthographic one) shows other parts of the person: 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corruptions._base import Affine, MissingInput, check_shapes
+from corruptions._base import Affine
 
 if TYPE_CHECKING:
-    from corruptions._scene import CameraLike, Mode, SceneLike
+    from corruptions._scene import CameraLike
 
 Matrix = NDArray[np.float64]
 LENS_DEGREES = 50.0
@@ -107,38 +107,3 @@ def middle(mask: NDArray[Any] | None, shape: tuple[int, int]) -> NDArray[np.floa
         lows_highs = [np.flatnonzero((mask >= 0.5).any(axis=axis))[[0, -1]] for axis in (0, 1)]
         return np.array([float(pair.mean()) for pair in lows_highs])
     return np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
-
-
-def scene_for(mode: Mode, aux: Any, shape: tuple[int, int], who: str) -> SceneLike | None:
-    """Return the scene to work with, or None for the image mode.
-
-    Args:
-        mode: ``auto`` takes the mesh where there is one.
-        aux: May have ``scene``.
-        shape: (H, W) of the picture.
-        who: Name of the corruption, for the messages.
-
-    Raises:
-        MissingInput: If the mode is ``mesh`` and there is none.
-        ValueError: If the scene's camera is not one of this picture.
-    """
-    scene: SceneLike | None = None if mode == "image" else getattr(aux, "scene", None)
-    if mode == "mesh" and scene is None:
-        raise MissingInput(f"{who} in mode 'mesh' needs the mesh behind the picture in aux.scene, got none")
-    if scene is not None and (scene.camera.height, scene.camera.width) != tuple(shape):
-        raise ValueError(
-            f"the scene of {who} is for {scene.camera.width}x{scene.camera.height} pixels, "
-            f"the picture has {shape[1]}x{shape[0]}"
-        )
-    return scene
-
-
-def beside(what: Literal["mask", "depth"], aux: Any, shape: tuple[int, int], who: str) -> NDArray[np.float32] | None:
-    """Return the person's mask or the depth as (H, W) float32, or None where there is none.
-
-    Raises:
-        ValueError: If its shape is not the picture's.
-    """
-    given = getattr(aux, what, None)
-    check_shapes(who, shape, **{what: given})
-    return None if given is None else np.asarray(given, np.float32)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from corruptions import _views as views
-from corruptions._base import PAPER_3DCC, Affine, Card, Corrupted, Image, Params, checked, level
-from corruptions._scene import Mode, SceneLike, checked_mode
+from corruptions._base import PAPER_3DCC, Affine, Card, Corrupted, Image, Params, beside, checked, level
+from corruptions._scene import Mode, SceneLike, checked_mode, scene_for
 
 CARD = Card(
     name="field_of_view",
@@ -77,8 +77,8 @@ class FieldOfView:
 
         image = checked(image)
         shape, name = (image.shape[0], image.shape[1]), self.card.name
-        scene = views.scene_for(checked_mode(params["mode"]), aux, shape, name)
-        mask = views.beside("mask", aux, shape, name)
+        scene = scene_for(params["mode"], aux, shape, name)
+        mask = beside("mask", aux, shape, name)
         if mask is None and scene is not None:
             mask = scene.mask().astype(np.float32)
         affine = fov_affine(shape, float(params["zoom"]))

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from corruptions._base import PAPER_3DCC, Card, Corrupted, Image, Params, checked, draw_seed, level
-from corruptions._light import scene_for
-from corruptions._scene import Mode, checked_mode
+from corruptions._scene import Mode, checked_mode, scene_for
 
 KINDS = ("box", "bar", "plant", "bag")
 
@@ -92,8 +91,9 @@ class Occlusion:
         from corruptions import _stage
 
         image = checked(image)
-        scene = scene_for(params["mode"], aux, self.card.name)
-        stage = _stage.stage_of(aux, (image.shape[0], image.shape[1]), scene)
+        shape = (image.shape[0], image.shape[1])
+        scene = scene_for(params["mode"], aux, shape, self.card.name)
+        stage = _stage.stage_of(aux, shape, scene)
         thing, front, metres, normals = _stage.fit(stage, params, float(params["occlusion_ratio"]))
         amodal, visible = int(stage.person.sum()), int((stage.person & ~front).sum())
         notes = {

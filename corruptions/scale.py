@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corruptions import _views as views
-from corruptions._base import PAPER_3DCC, Card, Corrupted, Image, Params, checked, level
-from corruptions._scene import Mode, SceneLike, checked_mode
+from corruptions._base import PAPER_3DCC, Card, Corrupted, Image, Params, beside, checked, level
+from corruptions._scene import Mode, SceneLike, checked_mode, scene_for
 
 CARD = Card(
     name="scale",
@@ -68,11 +68,11 @@ class Scale:
         shape, name, size = (image.shape[0], image.shape[1]), self.card.name, float(params["size"])
         if not size > 0:
             raise ValueError(f"the size of {name} must be > 0, got {size}")
-        scene = views.scene_for(checked_mode(params["mode"]), aux, shape, name)
-        mask = views.beside("mask", aux, shape, name)
+        scene = scene_for(params["mode"], aux, shape, name)
+        mask = beside("mask", aux, shape, name)
         if scene is not None:
             return _farther(image, size, scene, mask)
-        return _shrunk(image, size, mask, views.beside("depth", aux, shape, name))
+        return _shrunk(image, size, mask, beside("depth", aux, shape, name))
 
 
 def anchor(mask: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float64]:

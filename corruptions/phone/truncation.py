@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from corruptions._base import Affine, Card, Corrupted, Image, Params, checked, level
+from corruptions._base import Affine, Card, Corrupted, Image, Params, beside, checked, level
 
 Edge = Literal["bottom", "top", "left", "right"]
 EDGES: dict[Edge, float] = {"bottom": 0.4, "top": 0.2, "left": 0.2, "right": 0.2}
@@ -203,11 +203,9 @@ class Truncation:
             ValueError: If image or mask have a wrong shape or type.
         """
         image = checked(image)
-        mask = getattr(aux, "mask", None)
-        if mask is not None and np.shape(mask) != image.shape[:2]:
-            raise ValueError(f"the mask of truncation must have the image's shape, got {np.shape(mask)}")
-        person = mask is not None and bool(np.any(mask))
-        counted = np.asarray(mask) if person else np.ones(image.shape[:2], np.float32)
+        mask = beside("mask", aux, (image.shape[0], image.shape[1]), self.card.name)
+        person = mask is not None and bool(mask.any())
+        counted = mask if mask is not None and person else np.ones(image.shape[:2], np.float32)
         share, edge, aside = float(params["share"]), params["edge"], float(params["sideways"])
         if params["mode"] == "crop":
             from corruptions._pixels import warp

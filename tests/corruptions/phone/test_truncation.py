@@ -150,7 +150,9 @@ def test_more_is_out_with_every_level():
 
 def test_wrong_mask_and_mode_are_told():
     image = texture(64, 64)
-    with pytest.raises(ValueError, match=r"image's shape, got \(32, 64\)"):
+    with pytest.raises(
+        ValueError, match=r"the mask of truncation must have the image's shape \(64, 64\), got \(32, 64\)"
+    ):
         _framed(image, np.ones((32, 64), bool))
     with pytest.raises(ValueError, match="'shift' or 'crop', got 'zoom'"):
         Truncation("zoom")
