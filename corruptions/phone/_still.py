@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from io import BytesIO
-from typing import Any
+from typing import Any, ClassVar
 
-from corruptions._base import Image, MissingInput
+import numpy as np
+
+from corruptions._base import Card, Corrupted, Image, MissingInput, Params, checked, level
 
 _PARTS = {"JPEG": "PIL.Image", "WEBP": "PIL._webp", "AVIF": "PIL._avif"}
 
@@ -43,7 +46,6 @@ def still(image: Image, codec: str, **options: Any) -> tuple[Image, int]:
     Returns:
         The decoded (H, W, 3) uint8 image and the bytes of the file.
     """
-    import numpy as np
     from PIL import Image as Pillow
 
     file = BytesIO()
@@ -63,3 +65,32 @@ def checked_quality(quality: int) -> int:
     if not 0 <= quality <= 100:
         raise ValueError(f"the quality must be from 0 to 100, got {quality}")
     return quality
+
+
+class StillCodec:
+    """A corruption that is one lossy format, by its quality.
+
+    Raises:
+        MissingCodec: If this installation cannot write the format.
+    """
+
+    card: Card
+    codec: ClassVar[str]
+    encode: Callable[[Image, int], tuple[Image, int]]
+    moves_pixels = False
+
+    def __init__(self) -> None:
+        require(self.codec, self.card.name)
+
+    def sample(self, severity: int, shape: tuple[int, int], rng: np.random.Generator) -> Params:
+        """Return the parameters of a severity; nothing is drawn."""
+        return level(self.card, severity)
+
+    def apply(self, image: Image, params: Params, aux: Any) -> Corrupted:
+        """Return the compressed picture; the note ``bytes`` is the file's size.
+
+        Raises:
+            ValueError: If the image has a wrong shape or type.
+        """
+        result, size = self.encode(checked(image), int(params["quality"]))
+        return Corrupted(result, notes={"bytes": size})

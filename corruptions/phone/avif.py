@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from corruptions._base import Card, Corrupted, Image, Params, checked, level
-from corruptions.phone._still import checked_quality, require, still
+from corruptions._base import Card, Image
+from corruptions.phone._still import StillCodec, checked_quality, still
 
 SPEED = 8
 """Of libavif, 0 (best) to 10 (fastest)."""
@@ -47,7 +43,7 @@ def avif(image: Image, quality: int) -> tuple[Image, int]:
     return still(image, "AVIF", quality=checked_quality(quality), speed=SPEED, subsampling="4:2:0", max_threads=1)
 
 
-class Avif:
+class Avif(StillCodec):
     """Lossy AVIF.
 
     Raises:
@@ -55,20 +51,5 @@ class Avif:
     """
 
     card = CARD
-    moves_pixels = False
-
-    def __init__(self) -> None:
-        require("AVIF", self.card.name)
-
-    def sample(self, severity: int, shape: tuple[int, int], rng: np.random.Generator) -> Params:
-        """Return the parameters of a severity; nothing is drawn."""
-        return level(self.card, severity)
-
-    def apply(self, image: Image, params: Params, aux: Any) -> Corrupted:
-        """Return the compressed picture; the note ``bytes`` is the file's size.
-
-        Raises:
-            ValueError: If the image has a wrong shape or type.
-        """
-        result, size = avif(checked(image), int(params["quality"]))
-        return Corrupted(result, notes={"bytes": size})
+    codec = "AVIF"
+    encode = staticmethod(avif)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from corruptions._base import Card, Corrupted, Image, Params, checked, level
-from corruptions.phone._still import checked_quality, require, still
+from corruptions._base import Card, Image
+from corruptions.phone._still import StillCodec, checked_quality, still
 
 CARD = Card(
     name="webp",
@@ -41,7 +37,7 @@ def webp(image: Image, quality: int) -> tuple[Image, int]:
     return still(image, "WEBP", quality=checked_quality(quality), method=4)
 
 
-class Webp:
+class Webp(StillCodec):
     """Lossy WebP.
 
     Raises:
@@ -49,20 +45,5 @@ class Webp:
     """
 
     card = CARD
-    moves_pixels = False
-
-    def __init__(self) -> None:
-        require("WEBP", self.card.name)
-
-    def sample(self, severity: int, shape: tuple[int, int], rng: np.random.Generator) -> Params:
-        """Return the parameters of a severity; nothing is drawn."""
-        return level(self.card, severity)
-
-    def apply(self, image: Image, params: Params, aux: Any) -> Corrupted:
-        """Return the compressed picture; the note ``bytes`` is the file's size.
-
-        Raises:
-            ValueError: If the image has a wrong shape or type.
-        """
-        result, size = webp(checked(image), int(params["quality"]))
-        return Corrupted(result, notes={"bytes": size})
+    codec = "WEBP"
+    encode = staticmethod(webp)
