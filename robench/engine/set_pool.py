@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -13,9 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from robench.contracts import Sample
 from robench.engine.set_maker import Condition, Result, SetMaker, SetSpec
 from robench.errors import EnvironmentNotReady
-from robench.io.processes import end_with_parent
+from robench.io.processes import end_with_parent, single_threaded
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _AHEAD = 3
 """Tasks per process that wait in the queue: enough to keep it busy, few enough to stop soon."""
 
@@ -41,7 +39,7 @@ def made(tasks: Iterator[Task], spec: SetSpec, jobs: int) -> Generator[Result, N
                 for condition in conditions:
                     yield maker.make(sample, [condition])
         return
-    with _single_threaded():
+    with single_threaded():
         pool = ProcessPoolExecutor(
             jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(spec,)
         )
@@ -83,21 +81,6 @@ def _one_core() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(before)
-
-
-@contextlib.contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Let child processes start with one thread each: j processes times n threads would fight for n cores."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 _maker: SetMaker | None = None
