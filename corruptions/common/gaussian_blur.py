@@ -11,7 +11,7 @@ from corruptions.common._source import PAPER, length_scale
 
 CARD = Card(
     name="gaussian_blur",
-    version="1",
+    version="2",
     summary="Blur by a Gaussian, the same everywhere.",
     reference=f"{PAPER}, validation set; own implementation of the formula",
     extra={
@@ -23,6 +23,7 @@ CARD = Card(
         "deviations": [
             "sigma in pixels of a picture 224 wide, scaled with the width (scaled=False keeps the pixels)",
             "rounded, not truncated, to 8 bits",
+            "from sigma 4 on at a half (a quarter, ...) of the resolution, within a quarter of a level before rounding",
         ],
     },
 )

@@ -15,7 +15,7 @@ Field = NDArray[np.intp]
 
 CARD = Card(
     name="glass_blur",
-    version="1",
+    version="2",
     summary="Frosted glass: the picture is blurred, its pixels are exchanged with neighbours, and it is blurred again.",
     reference=f"{PAPER}; own implementation of the formula",
     extra={

@@ -69,15 +69,18 @@ def saturate(image: Image, gain: float, offset: float) -> Image:
     channels = cv2.split(image)
     value = cv2.max(cv2.max(channels[0], channels[1]), channels[2])
     least = cv2.min(cv2.min(channels[0], channels[1]), channels[2])
-    index = np.left_shift(value, 8, dtype=np.uint16)
-    index |= least
-    ratio = _ratios(float(gain), float(offset)).take(index)
-    planes = [cv2.subtract(value, cv2.multiply(cv2.subtract(value, c), ratio, dtype=cv2.CV_8U)) for c in channels]
+    # Two bytes side by side are one index: the lower one first, as on every processor that OpenCV has wheels for.
+    ratio = cv2.LUT(cv2.merge([least, value]).view("<u2")[..., 0], _ratios(float(gain), float(offset)))
+    for channel in channels:
+        cv2.subtract(value, channel, dst=channel)
+        cv2.multiply(channel, ratio, dst=channel, dtype=cv2.CV_8U)
+        cv2.subtract(value, channel, dst=channel)
     if offset > 0:
         grey_loss = np.rint(np.arange(256) * offset).astype(np.uint8)
         loss = cv2.bitwise_and(cv2.LUT(value, grey_loss), cv2.compare(value, least, cv2.CMP_EQ))
-        planes[1:] = [cv2.subtract(plane, loss) for plane in planes[1:]]
-    result: Image = cv2.merge(planes)
+        for channel in channels[1:]:
+            cv2.subtract(channel, loss, dst=channel)
+    result: Image = cv2.merge(channels)
     return result
 
 
