@@ -49,7 +49,8 @@ def draw_background(
         kind: One of `BACKGROUNDS`, or None to draw it.
 
     Returns:
-        Picture and depth: a wall one to four metres behind the person, and a floor that comes forward to the feet.
+        Picture and depth: a wall one to four metres behind the person, and a floor that comes forward to the feet and
+        ever less beyond them.
     """
     import cv2
 
@@ -58,9 +59,11 @@ def draw_background(
     columns = np.arange(size, dtype=np.float32)[None, :]
     wall_m = person_m + float(rng.uniform(1.0, 4.0))
     horizon = float(np.clip(floor_row - size * rng.uniform(0.04, 0.2), size * 0.5, size * 0.96))
-    towards = np.clip((rows - horizon) / max(floor_row - horizon, 1.0), 0.0, 1.6)
-    floor = rows >= horizon
-    depth = np.broadcast_to(np.where(floor, wall_m + (person_m + 0.3 - wall_m) * towards, wall_m), (size, size))
+    towards = np.maximum((rows - horizon) / max(floor_row - horizon, 1.0), 0.0)
+    # Beyond the feet ever less per row, without a step: a floor that ended would show an upright face there.
+    beyond = np.maximum(towards - 1.0, 0.0)
+    towards = np.minimum(towards, 1.0) + 0.6 * (1.0 - np.exp(-beyond / 0.6))
+    depth = np.broadcast_to(wall_m + (person_m + 0.3 - wall_m) * towards, (size, size))
     depth = np.maximum(depth, 0.3 * person_m)
 
     base = np.array(draw_colour(rng), np.float32)

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from robench.contracts import Mesh
 from robench.data.anny_humans import AnnyHumans, paint, poses, shapes, subject, synth, synthesise
+from robench.data.anny_humans.background import draw_background
 from robench.errors import UsageError
 from robench.geometry import contains, is_watertight, volume
 from robench.io.depth import read_depth
@@ -139,6 +140,21 @@ def test_pictures_agree_with_the_mesh(root):
         # 450 of 512 pixels in height, unless arms would leave the frame.
         rows = np.flatnonzero(mask.any(1))
         assert len(rows) <= 96 * 450 / 512 + 2
+
+
+def test_the_floor_comes_forward_to_the_last_row_without_a_step():
+    """Past the feet too: a floor that ended would be an upright face, which lamps behind it leave dark."""
+    for seed in range(20):
+        depth = draw_background(256, 235.0, 3.5, np.random.default_rng(seed), "plain").depth
+        assert (depth == depth[:, :1]).all()
+        step = np.diff(depth[:, 0])
+        first = int(np.flatnonzero(step)[0])
+        assert 180 < first < 235, "the wall meets the floor behind the feet"
+        assert depth[235, 0] == pytest.approx(3.8, abs=0.02)
+        floor = step[first + 2 :]
+        assert (floor < 0).all()
+        assert (floor[1:] / floor[:-1] > 0.75).all(), "no row ends the floor"
+        assert depth.min() > 1.5
 
 
 def test_splits_never_share_a_person_and_verify_finds_a_changed_byte(root, tmp_path):
