@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 TILE = 224
 """Longer side of a tile, pixels."""
 _GAP, _LABEL, _TEXT = 8, 30, 16
-_INK, _PALE, _PAPER, _EMPTY = (20, 20, 20), (110, 110, 110), (255, 255, 255), (240, 240, 240)
+_INK, _PALE, _PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)
 _COLUMNS = 4
+_SINGLE = "one level"
 CLEAN = "clean"
 
 Condition = tuple[str, int]
@@ -29,7 +30,8 @@ def contact_sheet(pictures: Mapping[Condition, Image], title: str = "") -> Image
     """Lay out the pictures of one sample.
 
     A recipe with several severities a corruption becomes a table: a row a corruption, a column a severity, the clean
-    picture in the first column of each row. A recipe with one severity each becomes rows of labelled tiles.
+    picture in the first column of each row; a severity that a row does not have is a dash, and a row that has only one
+    (a chain whose parts all have levels) says so. A recipe with one severity each becomes rows of labelled tiles.
 
     Args:
         pictures: (H, W, 3) uint8 by (corruption, severity); ``("clean", 0)`` is the clean one. All of one size.
@@ -76,7 +78,8 @@ def _table(
     columns: list[int] = ([0] if (CLEAN, 0) in tiles else []) + [s for s in severities if s != 0]
     _, draw, font = _paper(8, 8, "")
     names = {name: name.replace("--", " +\n") for name in corruptions}  # a chain's parts stand below each other
-    lengths = [draw.textlength(line, font) for name in names.values() for line in name.split("\n")]
+    single = {name for name in corruptions if sum((name, severity) in tiles for severity in severities) == 1}
+    lengths = [draw.textlength(line, font) for name in names.values() for line in (*name.split("\n"), _SINGLE)]
     margin = int(max(lengths)) + 2 * _GAP
     top = _LABEL * (2 if title else 1)
     sheet, draw, font = _paper(
@@ -89,14 +92,17 @@ def _table(
     for line, name in enumerate(corruptions):
         y = top + _GAP + line * (height + _GAP)
         draw.text((_GAP, y + height / 2), names[name], _INK, font, anchor="lm")
+        if name in single:
+            below = draw.textbbox((_GAP, y + height / 2), names[name], font, anchor="lm")[3]
+            draw.text((_GAP, below + _GAP), _SINGLE, _PALE, font, anchor="la")
         for column, severity in enumerate(columns):
             x = margin + column * (width + _GAP)
             tile = tiles.get((CLEAN, 0) if severity == 0 else (name, severity))
             if tile is not None:
                 sheet.paste(tile, (x, y))
             else:
-                draw.rectangle((x, y, x + width - 1, y + height - 1), _EMPTY)
-                draw.text((x + width / 2, y + height / 2), "not in the set", _PALE, font, anchor="mm")
+                middle = x + width // 2, y + height // 2  # drawn: the font has no dash
+                draw.line((middle[0] - 6, middle[1], middle[0] + 5, middle[1]), _PALE)
     return np.asarray(sheet)
 
 

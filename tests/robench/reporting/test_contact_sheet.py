@@ -30,7 +30,26 @@ def test_table_has_a_row_a_corruption_and_a_column_a_severity() -> None:
     assert found[70][1] == pytest.approx(found[80][1], abs=2)
     assert found[80][0] > found[70][0]
     assert found[50][1] < found[60][1] < found[70][1]
-    assert 240 in found, "a condition that is not in the set has an empty place"
+    assert set(found) == {50, 60, 70, 80, 255}, "what is not in the set is paper, not a box"
+
+
+def test_what_a_row_lacks_is_a_dash_and_a_row_of_one_level_says_so() -> None:
+    def ink(sheet: np.ndarray, rows: slice, columns: slice) -> int:
+        return int((sheet[rows, columns] < 200).all(axis=2).sum())
+
+    levels = {("clean", 0): flat(250)} | {("fog", s): flat(250) for s in (1, 2, 3)}
+    sheets = {
+        name: contact_sheet(levels | {(name, s): flat(250) for s in severities})
+        for name, severities in (("two", (1, 2)), ("one", (2,)))
+    }
+    top, second = slice(0, 30 + TILE), slice(30 + TILE + 16, None)
+    two, one = sheets["two"], sheets["one"]
+    assert two.shape == one.shape
+    margin = slice(0, two.shape[1] - 4 * (150 + 8) - 8)
+    assert ink(one, second, margin) > ink(two, second, margin) + 60, "one level"
+    dashes = [ink(sheet, second, slice(margin.stop, None)) for sheet in (two, one)]
+    assert dashes == [12, 24]
+    assert ink(one, top, margin) == ink(two, top, margin), "the row that has all levels is as it was"
 
 
 def test_one_severity_each_becomes_tiles_in_reading_order() -> None:
