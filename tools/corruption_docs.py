@@ -2,6 +2,7 @@
 
 ``python tools/corruption_docs.py [--pictures DATA [--sample ID]] [--check]``. DATA is a folder of rendered people
 (``robench data synth DATA --subjects 24 --views 0``); the pictures in the repository are of its ``test-0017_000``.
+``--photograph PATH|astronaut --into DIR`` draws the same sheets of a photograph instead, into a folder of the user's.
 ``--check`` only compares the text.
 """
 
@@ -9,14 +10,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robench import registry
 from robench.contracts import CardLike
+from robench.errors import RobenchError
 from robench.io.files import write_text_atomic
+
+if TYPE_CHECKING:
+    from robench.contracts import Image, Sample
+    from robench.data.depth_sources import DepthSources
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "corruptions"
 BY_HAND = "common-19.md"
@@ -117,29 +124,73 @@ def pages() -> dict[str, str]:
         for card in members:
             body += section(card)
         found[f"{family}.md"] = "\n".join(body).rstrip() + "\n"
+    index += [
+        "",
+        "The pictures show a person whom robench rendered; no photograph is shipped, since few come with rights that",
+        "allow it. `python tools/corruption_docs.py --photograph astronaut --into DIR` draws the same sheets of the",
+        "public-domain portrait inside scikit-image, or of your own photograph by its path: the picture alone, and a",
+        "plane for depth.",
+    ]
     index += ["", f"[{BY_HAND}]({BY_HAND}) says how close the nineteen common corruptions are to the originals."]
     found["README.md"] = "\n".join(index) + "\n"
     return found
 
 
-def draw(data: Path, sample_id: str | None) -> None:
-    """Draw a sheet a family of one sample of a data set, the first if none is named."""
-    from PIL import Image
+def sheets(sample: Sample, depths: DepthSources, title: str = "") -> Iterator[tuple[str, Image]]:
+    """Yield family and contact sheet of every family, of one sample.
 
+    Args:
+        sample: The sample.
+        depths: Where its depth comes from.
+        title: Printed on each sheet, after the family's name; none if empty.
+    """
     from robench.engine.cells import Cell, OnTheFly
-    from robench.engine.selection import select
     from robench.reporting.contact_sheet import contact_sheet
 
-    samples = {sample.sample_id: sample for sample in select(data).samples}
-    sample = samples[sample_id] if sample_id else next(iter(samples.values()))
-    source = OnTheFly(0)
+    source = OnTheFly(0, depths=depths)
     clean = source.picture(Cell(sample, "clean", 0)).image
     for family, members in cards().items():
         pictures = {("clean", 0): clean}
         for card in members:
             for severity in range(1, 6):
                 pictures[card.name, severity] = source.picture(Cell(sample, card.name, severity)).image
-        Image.fromarray(contact_sheet(pictures)).save(DOCS / f"{family}.jpg", quality=82, optimize=True)
+        yield family, contact_sheet(pictures, f"{family}: {title}" if title else "")
+
+
+def draw(data: Path, sample_id: str | None) -> None:
+    """Draw the sheets of the pages, of one sample of a data set, the first if none is named."""
+    from PIL import Image as Pillow
+
+    from robench.data.depth_sources import choose_depth
+    from robench.engine.selection import select
+
+    samples = {sample.sample_id: sample for sample in select(data).samples}
+    sample = samples[sample_id] if sample_id else next(iter(samples.values()))
+    for family, sheet in sheets(sample, choose_depth(None)):
+        Pillow.fromarray(sheet).save(DOCS / f"{family}.jpg", quality=82, optimize=True)
+
+
+def draw_photograph(photograph: str, out: Path) -> None:
+    """Draw the same sheets of a photograph, as the picture alone: no mask, no mesh, and a plane for depth.
+
+    Args:
+        photograph: A picture's path, or ``astronaut``: the one that scikit-image carries (NASA, public domain).
+        out: Folder for the sheets, ``<family>.png``.
+    """
+    from robench.contracts import Sample
+    from robench.data.depth_sources import choose_depth
+    from robench.io.images import write_png
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(photograph)
+        if photograph == "astronaut":
+            from skimage.data import astronaut
+
+            path = Path(folder) / "astronaut.png"
+            write_png(path, astronaut())
+        title = f"{path.name}, a photograph without mask; where depth is needed: a plane at 3 m"
+        for family, sheet in sheets(Sample(path.stem, path.stem, 0.0, path), choose_depth("plane"), title):
+            write_png(out / f"{family}.png", sheet)
 
 
 def main() -> int:
@@ -147,8 +198,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=Path, help="folder of rendered people; draws the sheets too")
     parser.add_argument("--sample", help="id of the sample to draw")
+    parser.add_argument("--photograph", metavar="PATH|astronaut", help="draw a photograph's sheets; writes no page")
+    parser.add_argument("--into", type=Path, metavar="DIR", help="folder for a photograph's sheets")
     parser.add_argument("--check", action="store_true", help="compare the text, write nothing")
     options = parser.parse_args()
+    if (options.photograph is None) != (options.into is None):
+        parser.error("--photograph and --into belong together")
+    if options.photograph is not None:
+        try:
+            draw_photograph(options.photograph, options.into)
+        except RobenchError as error:
+            raise SystemExit(str(error)) from None
+        return 0
     texts = pages()
     if options.check:
         stale = [n for n, text in texts.items() if not (DOCS / n).is_file() or (DOCS / n).read_text("utf-8") != text]
