@@ -6,10 +6,23 @@ shows a traceback.
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from typing import Any, Literal
 
+# What a terminal, a log or a line of a table obeys instead of showing: C0 and C1 controls (newlines and escape
+# sequences among them), line separators, changes of writing direction, and bytes of file names that are no text.
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 FailureKind = Literal["failed", "timeout", "oom", "no_detection", "degenerate", "skipped"]
+
+
+def printable(text: str) -> str:
+    """Return a text on one line in which control characters are shown, not obeyed: an escape as its code.
+
+    For every text that somebody else may have named: file names, ids, what a library said about a file.
+    """
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class ExitCode(IntEnum):
@@ -29,7 +42,7 @@ class ExitCode(IntEnum):
 
 
 class RobenchError(Exception):
-    """Base of every error that robench raises on purpose.
+    """Base of every error that robench raises on purpose. Its texts are `printable`.
 
     Args:
         what: One clear sentence: what is wrong.
@@ -41,15 +54,15 @@ class RobenchError(Exception):
     exit_code: ExitCode = ExitCode.BUG
 
     def __init__(self, what: str, *, got: str = "", expected: str = "", hint: str = "") -> None:
-        self.what, self.got, self.expected, self.hint = what, got, expected, hint
-        parts = [what.rstrip(".")]
+        self.what, self.got, self.expected, self.hint = map(printable, (what, got, expected, hint))
+        parts = [self.what.rstrip(".")]
         if got:
-            parts.append(f"got {got}")
+            parts.append(f"got {self.got}")
         if expected:
-            parts.append(f"expected {expected}")
+            parts.append(f"expected {self.expected}")
         text = "; ".join(parts) + "."
         if hint:
-            text += f" Try: {hint}"
+            text += f" Try: {self.hint}"
         super().__init__(text)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -104,4 +117,4 @@ class SampleFailure(RobenchError):
     def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)
         self.kind: FailureKind = kind
-        self.message = message[:200]
+        self.message = self.what[:200]

@@ -7,9 +7,10 @@ vectors in the view frame, zero where nothing is hit.
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from pathlib import Path
-from typing import Any, Final, Literal, cast, get_args
+from typing import IO, Any, Final, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from robench.contracts import Depth
 from robench.errors import UsageError
 from robench.io._png import encode_png
-from robench.io.files import read_json, sha256_bytes, write_bytes_atomic
-from robench.io.images import UnreadableInput
+from robench.io.files import open_regular, read_json, sha256_bytes, write_bytes_atomic
+from robench.io.images import MAX_PIXELS, UnreadableInput
 
 DepthUnit = Literal["m", "mm", "1/512m"]
 """Units that a depth PNG may be declared in; ``1/512m`` is the convention of Omnidata and 3DCC."""
@@ -31,6 +32,9 @@ FARTHEST_M: Final = 65_000.0
 """Renderers write 65504, 65535 or 1e10 where they hit nothing; nobody is photographed from that far."""
 SUFFIXES: Final = (".npz", ".npy", ".png", ".exr")
 """File name suffixes (lower case) of depth maps."""
+
+MAX_BYTES: Final = 8 * MAX_PIXELS
+"""Of an array: a float64 map of the largest picture."""
 
 _METRES = {"m": 1.0, "mm": 1e-3, "1/512m": 1 / 512}
 _SATURATED = 65535
@@ -152,25 +156,44 @@ def read_array(path: Path, name: str) -> NDArray[Any]:
     """Read one array of a ``.npy`` file, or the array `name` (or the only one) of a ``.npz``; pickles are refused.
 
     Raises:
-        UnreadableInput: If the file is missing, damaged, not numeric, or has several arrays and none of that name.
+        UnreadableInput: If the file is missing, damaged, not numeric, larger than `MAX_BYTES`, or has several arrays
+            and none of that name.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            array = loaded
-        else:
-            with loaded:
-                key = name if name in loaded.files else loaded.files[0] if len(loaded.files) == 1 else None
+        with open_regular(path) as file:
+            packed = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
+            if not packed:
+                return _array(path, file)
+            with zipfile.ZipFile(file) as archive:
+                names = [member.removesuffix(".npy") for member in archive.namelist()]
+                key = name if name in names else names[0] if len(names) == 1 else None
                 if key is None:
-                    raise UnreadableInput(path, f"it has no array '{name}' but {', '.join(loaded.files) or 'nothing'}")
-                array = loaded[key]
+                    raise UnreadableInput(path, f"it has no array '{name}' but {', '.join(names) or 'nothing'}")
+                with archive.open(archive.namelist()[names.index(key)]) as member:
+                    return _array(path, member)
     except FileNotFoundError:
         raise UnreadableInput(path, "there is no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError, MemoryError) as error:
+    except UnreadableInput:
+        raise
+    except Exception as error:  # a damaged archive fails in as many ways as it has bytes
         raise UnreadableInput(path, f"it is not a NumPy array file, or damaged ({error})") from error
-    if array.dtype.kind not in "fiub":
-        raise UnreadableInput(path, f"its values are {array.dtype}, not numbers")
-    return array
+
+
+def _array(path: Path, file: IO[bytes]) -> NDArray[Any]:
+    """Read an array whose header asks for what a depth map may need; a few bytes can ask for terabytes."""
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, in_columns, dtype = read_header(file)
+    if dtype.kind not in "fiub":
+        raise UnreadableInput(path, f"its values are {dtype}, not numbers")
+    size = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or size > MAX_BYTES:
+        raise UnreadableInput(path, f"its array of {'x'.join(map(str, shape))} is larger than any picture")
+    data = file.read(size)
+    if len(data) < size:
+        raise UnreadableInput(path, f"it is damaged: it ends after {len(data)} of {size} bytes")
+    return np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if in_columns else "C")
 
 
 def write_normals(path: Path, normals: NDArray[Any]) -> str:

@@ -13,7 +13,9 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +164,9 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"There is no file {path}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise UsageError(f"{path} is not a valid JSON file", got="lists within lists without end") from error
+    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
         raise UsageError(f"{path} is not a valid JSON file", got=str(error)) from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read", got=(error.strerror or str(error)).lower()) from error
@@ -173,9 +177,26 @@ def sha256_bytes(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file for reading in binary, refusing what has no end or waits for somebody: pipes, devices, sockets.
+
+    Raises:
+        OSError: If there is no such file, or it is something else.
+    """
+    handle = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115  # given
+    if stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+        return handle
+    handle.close()
+    raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
 def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file's content as 64 lower-case hexadecimal digits, whatever its size."""
-    with open(path, "rb") as handle:
+    """Return the SHA-256 of a file's content as 64 lower-case hexadecimal digits, whatever its size.
+
+    Raises:
+        OSError: As `open_regular`.
+    """
+    with open_regular(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

@@ -7,9 +7,11 @@ taken as sRGB. Where a picture has alpha it is composited on `BACKGROUND`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robench.contracts import Image, Mask
-from robench.errors import ExitCode, SampleFailure, UsageError
+from robench.errors import ExitCode, SampleFailure, UsageError, printable
 from robench.io._png import encode_png
 from robench.io.files import sha256_bytes, write_bytes_atomic
 
@@ -28,6 +30,8 @@ BACKGROUND: Final = (0, 0, 0)
 """The sRGB colour that transparent pixels are composited on."""
 MIN_SIDE: Final = 32
 MAX_SIDE: Final = 16384
+MAX_PIXELS: Final = 1 << 27
+"""134 million: a few hundred kilobytes can ask for any number, and each costs up to 24 bytes here."""
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """File name suffixes (lower case) that are taken for pictures."""
 
@@ -53,7 +57,7 @@ class UnreadableInput(SampleFailure):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__("failed", f"{Path(path).name} cannot be used because {reason}")
         self.path = Path(path)
-        self.reason = reason
+        self.reason = printable(reason)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -64,7 +68,8 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     with _opened(path) as picture:
         width, height = picture.size
-        turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        with _damage_told(path):
+            turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     return (width, height) if turned else (height, width)
 
 
@@ -74,7 +79,7 @@ def may_have_alpha(path: Path) -> bool:
     Raises:
         UnreadableInput: If the file is missing, empty or not a picture.
     """
-    with _opened(path) as picture:
+    with _opened(path) as picture, _damage_told(path):
         return bool(picture.has_transparency_data)
 
 
@@ -85,7 +90,8 @@ def read_image(path: Path) -> Image:
         path: A PNG, JPEG, WebP, BMP or TIFF file.
 
     Returns:
-        (H, W, 3) uint8 sRGB, at least `MIN_SIDE` and at most `MAX_SIDE` a side; alpha composited on `BACKGROUND`.
+        (H, W, 3) uint8 sRGB, at least `MIN_SIDE` and at most `MAX_SIDE` a side, at most `MAX_PIXELS`; alpha composited
+        on `BACKGROUND`.
 
     Raises:
         UnreadableInput: If the file is missing, empty, truncated, not a picture, too small or too large.
@@ -234,15 +240,25 @@ def _decode(path: Path, smallest: int) -> NDArray[np.uint8]:
     with _opened(path) as picture:
         _check_size(path, picture.size, smallest)
         deep = any(";16" in str(tile) for tile in getattr(picture, "tile", ())) or picture.mode.startswith("I;16")
-        try:
+        with _damage_told(path):
             picture.load()
-            turn = int(picture.getexif().get(_ORIENTATION, 1))
+            turn = picture.getexif().get(_ORIENTATION, 1)
             array = _deep(path, picture) if deep else _shallow(path, picture)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise UnreadableInput(path, f"it is damaged or truncated ({error})") from error
     if array.shape[2] == 4 and array[..., 3].min() == 255:
         array = array[..., :3]
     return np.ascontiguousarray(_upright(array, turn))
+
+
+@contextlib.contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnreadableInput:
+        raise
+    except MemoryError as error:
+        raise UnreadableInput(path, "it is too large for the memory there is; resize it first") from error
+    except Exception as error:  # the decoders of five formats raise whatever a damaged byte leads them to
+        raise UnreadableInput(path, f"it is damaged or truncated ({error})") from error
 
 
 def _opened(path: Path) -> PilImage:
@@ -251,6 +267,8 @@ def _opened(path: Path) -> PilImage:
 
     try:
         _quieten()
+        if Path(path).exists() and not Path(path).is_file():  # to open a pipe waits for its writer
+            raise UnreadableInput(path, "it is no file but a directory, a pipe or a device")
         return Pillow.open(path, formats=_FORMATS)
     except FileNotFoundError:
         raise UnreadableInput(path, "there is no such file") from None
@@ -264,7 +282,9 @@ def _opened(path: Path) -> PilImage:
             else "it is not a PNG, JPEG, WebP, BMP or TIFF picture, or its header is damaged"
         )
         raise UnreadableInput(path, reason) from None
-    except (OSError, ValueError, SyntaxError) as error:
+    except UnreadableInput:
+        raise
+    except Exception as error:  # as in `_damage_told`: of the header
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableInput(path, f"it cannot be read ({reason.lower()})") from error
 
@@ -285,6 +305,9 @@ def _check_size(path: Path, size: tuple[int, int], smallest: int) -> None:
         raise UnreadableInput(path, f"it is {width}x{height} pixels, smaller than {smallest} on a side")
     if max(size) > MAX_SIDE:
         raise UnreadableInput(path, f"it is {width}x{height} pixels, larger than {MAX_SIDE} on a side; resize it first")
+    if width * height > MAX_PIXELS:
+        millions = MAX_PIXELS // 10**6
+        raise UnreadableInput(path, f"it has {width}x{height} pixels, more than {millions} million; resize it first")
 
 
 def _shallow(path: Path, picture: PilImage) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ import gzip
 import io
 import struct
 import zlib
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,13 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robench.contracts import Mesh
-from robench.io.files import sha256_bytes, write_bytes_atomic
+from robench.io.files import open_regular, sha256_bytes, write_bytes_atomic
 from robench.io.images import UnreadableInput
 
 LengthUnit = Literal["m", "cm", "mm"]
 SUFFIXES: Final = (".ply", ".ply.gz", ".obj", ".glb", ".stl", ".off")
 """File name suffixes (lower case) that are taken for meshes."""
 CENTIMETRES: Final = {"m": 100.0, "cm": 1.0, "mm": 0.1}
+
+MAX_BYTES: Final = 1 << 30
+"""Of a mesh file, unpacked: some 25 million vertices with their faces. A small archive can unpack to any size."""
+
+MAX_FACES: Final = 50_000_000
 
 _CORNER = np.dtype([("n", "u1"), ("v", "<i4", (3,))])
 
@@ -47,9 +53,11 @@ def read_mesh(path: Path, units: LengthUnit = "cm") -> Mesh:
     if suffix is None:
         raise UnreadableInput(path, "a mesh is one of " + ", ".join(SUFFIXES))
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = _bounded(path, file)
         if suffix == ".ply.gz":
-            data, suffix = gzip.decompress(data), ".ply"
+            with gzip.open(io.BytesIO(data)) as packed:
+                data, suffix = _bounded(path, packed), ".ply"
         if not data:
             raise UnreadableInput(path, "it is empty (0 bytes)")
         mesh = _parse(path, data, suffix)
@@ -131,6 +139,13 @@ def mesh_suffix(path: Path) -> str | None:
     return next((s for s in (".ply.gz", *SUFFIXES) if name.endswith(s)), None)
 
 
+def _bounded(path: Path, file: BufferedReader | gzip.GzipFile) -> bytes:
+    data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UnreadableInput(path, f"it holds more than {MAX_BYTES >> 30} GiB; simplify the mesh first")
+    return data
+
+
 def _gzip(data: bytes) -> bytes:
     # By hand, because Python's writers put the time, the operating system or the file name into the header.
     deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
@@ -149,7 +164,12 @@ def _parse(path: Path, data: bytes, suffix: str) -> Mesh:
         return parse_obj(data, path.parent)
     import trimesh
 
-    loaded = trimesh.load(io.BytesIO(data), file_type=suffix[1:], process=False, force="mesh")
+    scene = trimesh.load_scene(io.BytesIO(data), file_type=suffix[1:], process=False)
+    # A GLB may place one mesh many times over; each is copied here.
+    faces_placed = sum(len(getattr(scene.geometry[scene.graph[n][1]], "faces", ())) for n in scene.graph.nodes_geometry)
+    if faces_placed > MAX_FACES:
+        raise UnreadableInput(path, f"its parts have {faces_placed:,} faces together, more than {MAX_FACES:,}")
+    loaded = scene.to_mesh()
     faces = np.asarray(getattr(loaded, "faces", np.zeros((0, 3))), np.int64)
     vertices = np.asarray(loaded.vertices, np.float64).reshape(-1, 3)
     if suffix == ".stl" and len(vertices):
