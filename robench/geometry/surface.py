@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from robench.contracts import Mesh
 from robench.errors import EnvironmentNotReady, UsageError
-from robench.geometry.mesh import is_watertight, vertex_normals
+from robench.geometry.mesh import bounds, is_watertight, vertex_normals
 
 # Below this ratio of node size to distance the winding number uses the node's dipole; Warp's own default.
 _WINDING_ACCURACY = 2.0
+# The bits of a 5-bit number, each three places from the next: three such numbers make a Morton code.
+_SPREAD = np.stack([((np.arange(32) >> bit) & 1) << 3 * bit for bit in range(5)]).sum(axis=0).astype(np.uint16)
 
 
 def resolve_device(device: str) -> str:
@@ -50,32 +52,39 @@ class Surface:
     Args:
         mesh: At least one face; finite vertices; any unit (answers come in it).
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+        builder: Of the tree: ``sah`` or another of Warp's, or None for the quickest on that device. Trees differ only
+            in which of two equally near triangles they find.
 
     Raises:
         ValueError: If there is no face, a face names a vertex that is not there, or a used vertex is not finite.
     """
 
-    def __init__(self, mesh: Mesh, device: str = "cpu") -> None:
+    def __init__(self, mesh: Mesh, device: str = "cpu", builder: str | None = None) -> None:
         if mesh.is_empty:
             raise ValueError("a mesh without faces has no surface")
         if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
             raise ValueError(f"faces name vertices outside 0..{len(mesh.vertices) - 1}")
-        used = np.unique(mesh.faces)
-        corners = np.asarray(mesh.vertices, np.float64)[used]
+        used = np.zeros(len(mesh.vertices), bool)
+        used[mesh.faces] = True
+        corners = np.asarray(mesh.vertices, np.float64)
+        if not used.all():
+            corners = corners[used]
         if not np.isfinite(corners).all():
             raise ValueError("a mesh with vertices that are not finite has no surface")
         self.device = resolve_device(device)
+        self._builder = builder
         # The arrays, not the Mesh: `surface_of` keeps this object only as long as its mesh lives.
         self.vertices = mesh.vertices
         self.faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
         self.colours = mesh.colours
-        self.low = corners.min(axis=0)
-        self.high = corners.max(axis=0)
+        self.low, self.high = bounds(corners)
         self.centre = (self.low + self.high) / 2.0
-        # A vertex that no face uses may be anything; it must not poison the tree.
-        centred = np.zeros((len(mesh.vertices), 3), np.float64)
-        centred[used] = corners - self.centre
-        self._centred = centred
+        if len(corners) == len(used):
+            self._centred = corners - self.centre
+        else:
+            # A vertex that no face uses may be anything; it must not poison the tree.
+            self._centred = np.zeros((len(used), 3), np.float64)
+            self._centred[used] = corners - self.centre
 
     def _local(self, points: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(np.asarray(points, np.float64).reshape(-1, 3) - self.centre)
@@ -86,11 +95,11 @@ class Surface:
 
         return wp.array(self._centred, dtype=wp.vec3d, device=self.device)
 
-    def _build(self, winding: bool) -> Any:
+    @functools.cached_property
+    def _corners(self) -> Any:
         import warp as wp
 
-        points = wp.array(self._centred.astype(np.float32), dtype=wp.vec3, device=self.device)
-        return wp.Mesh(points=points, indices=self.indices, support_winding_number=winding)
+        return wp.array(self._centred.astype(np.float32), dtype=wp.vec3, device=self.device)
 
     @functools.cached_property
     def indices(self) -> Any:
@@ -102,11 +111,18 @@ class Surface:
     @functools.cached_property
     def tree(self) -> Any:
         """The Warp mesh for distances and rays, centred on `centre`."""
-        return self._build(winding=False)
+        import warp as wp
+
+        builder = self._builder
+        if builder is None and self.device == "cpu" and wp.is_cubql_available():
+            builder = "cubql"  # as good a tree as Warp's own, built in a third of the time
+        return wp.Mesh(points=self._corners, indices=self.indices, bvh_constructor=builder, bvh_leaf_size=4)
 
     @functools.cached_property
     def _winding_tree(self) -> Any:
-        return self._build(winding=True)
+        import warp as wp
+
+        return wp.Mesh(points=self._corners, indices=self.indices, support_winding_number=True)
 
     @functools.cached_property
     def normals(self) -> NDArray[np.float32]:
@@ -132,8 +148,9 @@ class Surface:
         if len(points) == 0:
             return np.zeros(0, np.float32)
         local = wp.array(self._local(points), dtype=wp.vec3d, device=self.device)
+        order = wp.array(_nearby_in_turn(points), dtype=wp.int32, device=self.device)
         out = wp.empty(len(points), dtype=wp.float32, device=self.device)
-        inputs = [self.tree.id, self.indices, self._exact, local]
+        inputs = [self.tree.id, self.indices, self._exact, local, order]
         wp.launch(_kernels.closest, len(points), inputs=inputs, outputs=[out], device=self.device)
         found: NDArray[np.float32] = out.numpy()
         if found.min() < 0:
@@ -169,6 +186,28 @@ class Surface:
             raise ValueError("no face of the mesh has any area")
         return found
 
+    def inside(self, points: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return (N,) bool: at which of (N, 3) finite points does the generalised winding number exceed one half?
+
+        Several times as fast as the sign of `signed_distances`, which it equals. An open mesh is judged as if its holes
+        were closed by soap films; one without any area has no inside.
+
+        Raises:
+            ValueError: If a point is not finite.
+        """
+        import warp as wp
+
+        from robench.geometry import _kernels
+
+        _check_points(points)
+        if len(points) == 0:
+            return np.zeros(0, bool)
+        local = wp.array(self._local(points).astype(np.float32), dtype=wp.vec3, device=self.device)
+        out = wp.empty(len(points), dtype=wp.float32, device=self.device)
+        inputs = [self._winding_tree.id, local, _WINDING_ACCURACY]
+        wp.launch(_kernels.winding, len(points), inputs=inputs, outputs=[out], device=self.device)
+        return np.asarray(out.numpy() > 0.5)
+
     def occluded(self, origins: NDArray[Any], directions: NDArray[Any], reach: float = 1e30) -> NDArray[np.bool_]:
         """Return (N,) bool: does a ray from (N, 3) `origins` along (N, 3) `directions` hit within `reach` lengths?"""
         import warp as wp
@@ -188,6 +227,14 @@ class Surface:
 def _check_points(points: NDArray[Any]) -> None:
     if not np.isfinite(points).all():
         raise ValueError("points must be finite")
+
+
+def _nearby_in_turn(points: NDArray[Any]) -> NDArray[np.int32]:
+    """Return an order of (N, 3) points, N >= 1, in which neighbours meet the same, still cached nodes of a tree."""
+    low, high = bounds(points)
+    size = max(float((high - low).max()), 1e-30)
+    x, y, z = (((points[:, axis] - low[axis]) * (31.999 / size)).astype(np.intp) for axis in range(3))
+    return np.argsort(_SPREAD[x] | _SPREAD[y] << 1 | _SPREAD[z] << 2, kind="stable").astype(np.int32)
 
 
 _KEPT: WeakKeyDictionary[Mesh, dict[str, Surface]] = WeakKeyDictionary()
@@ -237,4 +284,7 @@ def contains(points: NDArray[Any], mesh: Mesh, device: str = "cpu") -> NDArray[n
     Raises:
         ValueError: If the mesh is empty or not watertight.
     """
-    return np.asarray(surface_of(mesh, device).signed_distances(points) < 0)
+    surface = surface_of(mesh, device)
+    if not surface.watertight:
+        raise ValueError("inside and outside need a watertight mesh; this one has open edges")
+    return surface.inside(points)

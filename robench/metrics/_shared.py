@@ -17,6 +17,7 @@ SEED = 0
 FARTHEST = 1e6
 
 _TROUBLE: WeakKeyDictionary[Mesh, str] = WeakKeyDictionary()
+_AREAS: WeakKeyDictionary[Mesh, NDArray[np.float64]] = WeakKeyDictionary()
 _SAMPLES: WeakKeyDictionary[Mesh, dict[tuple[int, int], NDArray[np.float32]]] = WeakKeyDictionary()
 _DISTANCES: WeakKeyDictionary[Mesh, WeakKeyDictionary[Mesh, dict[tuple[int, int, str], NDArray[np.float32]]]] = (
     WeakKeyDictionary()
@@ -43,7 +44,13 @@ def _trouble(mesh: Mesh) -> str:
         return "non_finite"
     if np.abs(mesh.vertices).max() > FARTHEST:
         return "out_of_range"
-    return "" if face_areas(mesh.vertices, mesh.faces).sum() > 0 else "no_area"
+    return "" if _areas(mesh).sum() > 0 else "no_area"
+
+
+def _areas(mesh: Mesh) -> NDArray[np.float64]:
+    if mesh not in _AREAS:
+        _AREAS[mesh] = face_areas(mesh.vertices, mesh.faces)
+    return _AREAS[mesh]
 
 
 def checked(prediction: Mesh | None, truth: Mesh | None) -> tuple[Mesh, Mesh] | Degenerate:
@@ -69,7 +76,8 @@ def samples(mesh: Mesh, n_points: int = N_POINTS, seed: int = SEED) -> NDArray[n
     kept = _SAMPLES.setdefault(mesh, {})
     key = (n_points, seed)
     if key not in kept:
-        kept[key] = sample_surface(mesh, n_points, generator(seed, "surface samples", n_points))[0]
+        rng = generator(seed, "surface samples", n_points)
+        kept[key] = sample_surface(mesh, n_points, rng, _areas(mesh))[0]
     return kept[key]
 
 

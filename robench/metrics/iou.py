@@ -43,7 +43,7 @@ def iou_3d(
         # Points outside a mesh's own box need no query.
         near = ((points >= surface.low) & (points <= surface.high)).all(axis=1)
         occupied = np.zeros(len(points), bool)
-        occupied[near] = surface.signed_distances(points[near], closed=False) < 0
+        occupied[near] = surface.inside(points[near])
         inside.append(occupied)
     union = int((inside[0] | inside[1]).sum())
     return float((inside[0] & inside[1]).sum() / union) if union else Degenerate("no_volume")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robench.contracts import Camera, Card, Degenerate, Mesh, Scene
+from robench.geometry.mesh import bounds
 from robench.metrics._shared import checked
 from robench.rendering.raycast import RayScene
 
@@ -40,7 +41,7 @@ def cameras(truth: Mesh, size: int = SIZE, pad: int = 0) -> list[Camera]:
 
 
 def _framing(truth: Mesh, size: int) -> tuple[NDArray[np.float64], float]:
-    low, high = truth.vertices.min(axis=0).astype(np.float64), truth.vertices.max(axis=0).astype(np.float64)
+    low, high = bounds(truth.vertices)
     extent = max(float((high - low)[1]), float(np.hypot(*(high - low)[[0, 2]])), 1e-3)
     return (low + high) / 2.0, size / (_MARGIN * extent)
 
@@ -48,7 +49,8 @@ def _framing(truth: Mesh, size: int) -> tuple[NDArray[np.float64], float]:
 def _padding(prediction: Mesh, truth: Mesh, size: int) -> int:
     """Pixels that the prediction needs on each side of the truth's picture, up to the allowed growth."""
     centre, scale = _framing(truth, size)
-    away = np.abs(prediction.vertices - centre).max(axis=0)
+    low, high = bounds(prediction.vertices)
+    away = np.maximum(high - centre, centre - low)
     reach = max(float(away[1]), float(np.hypot(away[0], away[2]))) * scale
     return int(np.clip(np.ceil(reach + 1 - size / 2), 0, (_GROWTH - 1) * size // 2))
 

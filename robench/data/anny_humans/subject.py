@@ -233,7 +233,8 @@ def build(person: Person) -> Mesh:
     t = template()
     body = pose_body(person.shape, person.pose)
     outfit = dress(person, body, t)
-    layers = Layers(body, t, outfit, Surface(Mesh(body.vertices, t.faces)))
+    # The builder that the people were first made with: another may change the last digit of a field, and so the data.
+    layers = Layers(body, t, outfit, Surface(Mesh(body.vertices, t.faces), builder="sah"))
     reach = 4.0 + max(float(g.thickness.max()) for g in outfit.garments)
     low, high = body.vertices.min(0) - reach, body.vertices.max(0) + reach
     if outfit.skirt is not None:

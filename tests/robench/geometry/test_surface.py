@@ -85,10 +85,80 @@ def test_contains_agrees_with_the_radius():
     assert np.array_equal(contains(points, sphere())[clear], (radius < 10.0)[clear])
 
 
+def winding_numbers(points, mesh):
+    """The sum of the solid angles of all triangles over the whole sphere's (van Oosterom and Strackee 1983)."""
+    a, b, c = (mesh.vertices[mesh.faces[:, k]].astype(np.float64) - points[:, None] for k in range(3))
+    la, lb, lc = (np.linalg.norm(v, axis=-1) for v in (a, b, c))
+    dots = [(x * y).sum(axis=-1) for x, y in ((a, b), (b, c), (c, a))]
+    solid = np.arctan2((a * np.cross(b, c)).sum(axis=-1), la * lb * lc + dots[0] * lc + dots[1] * la + dots[2] * lb)
+    return 2 * solid.sum(axis=1) / (4 * np.pi)
+
+
+@pytest.mark.parametrize("kind", ["closed", "open", "twice", "inside out"])
+def test_inside_is_where_the_winding_number_exceeds_one_half(kind):
+    ball = sphere(subdivisions=3)
+    mesh = {
+        "closed": ball,
+        "open": Mesh(ball.vertices, ball.faces[80:]),
+        "twice": Mesh(np.vstack([ball.vertices, ball.vertices + 7]), np.vstack([ball.faces, ball.faces + 642])),
+        "inside out": Mesh(ball.vertices, ball.faces[:, ::-1].copy()),
+    }[kind]
+    points = np.random.default_rng(4).uniform(-16, 16, (500, 3))
+    winding = winding_numbers(points, mesh)
+    clear = np.abs(winding - 0.5) > 0.01
+    assert clear.mean() > 0.95
+    surface = Surface(mesh)
+    assert np.array_equal(surface.inside(points)[clear], (winding > 0.5)[clear])
+    assert np.array_equal(surface.inside(points), surface.signed_distances(points, closed=False) < 0)
+    assert surface.inside(points).any() == (kind != "inside out")
+
+
+def test_inside_needs_finite_points_and_takes_none():
+    assert surface_of(sphere()).inside(np.zeros((0, 3))).shape == (0,)
+    with pytest.raises(ValueError, match="finite"):
+        surface_of(sphere()).inside(np.array([[np.nan, 0, 0]]))
+
+
+@pytest.mark.parametrize("kind", ["quick", "sah", "median", "without cuBQL"])
+def test_every_builder_gives_the_same_distances(kind, monkeypatch):
+    import warp
+
+    if kind == "without cuBQL":
+        monkeypatch.setattr(warp, "is_cubql_available", lambda: False)
+    rng = np.random.default_rng(5)
+    ball = sphere(30.0)
+    mesh = Mesh((ball.vertices + rng.normal(0, 0.2, ball.vertices.shape)).astype(np.float32), ball.faces)
+    points = rng.normal(0, 25, (2000, 3))
+    corners = mesh.vertices.astype(np.float64), mesh.faces.astype(np.int64)
+    expected = np.sqrt(igl.point_mesh_squared_distance(points, *corners)[0])
+    found = Surface(mesh, builder=kind if kind in ("sah", "median") else None).distances(points)
+    assert np.abs(found - expected).max() < 5e-6
+
+
+@pytest.mark.parametrize("kind", ["identical", "shrinking", "huge and small"])
+def test_trees_of_unlucky_meshes(kind):
+    """Triangles that no tree can part, in numbers that a leaf's counter does not hold; boxes that nest without end."""
+    one = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
+    if kind == "identical":
+        mesh = Mesh(np.vstack([one, one + 9]), np.vstack([np.tile([[0, 1, 2]], (70_000, 1)), [[3, 4, 5]]]))
+    elif kind == "shrinking":
+        sizes = 1000 * 2.0 ** -np.arange(40)
+        mesh = Mesh(np.vstack([one * s + [s, 0, 0] for s in sizes]).astype(np.float32), np.arange(120).reshape(-1, 3))
+    else:
+        dust = np.random.default_rng(6).normal(0, 1, (3000, 3)).repeat(3, axis=0) + np.tile(0.01 * one, (3000, 1))
+        mesh = Mesh(np.vstack([dust, one * 1e5]).astype(np.float32), np.arange(9003).reshape(-1, 3))
+    points = np.random.default_rng(7).uniform(-3, 12, (40, 3))
+    corners = mesh.vertices.astype(np.float64), mesh.faces[-4000:].astype(np.int64)
+    expected = np.sqrt(igl.point_mesh_squared_distance(points, *corners)[0])
+    assert np.allclose(Surface(mesh).distances(points), expected, rtol=1e-5, atol=1e-3 if "huge" in kind else 1e-5)
+
+
 def test_an_open_mesh_has_no_inside_unless_asked_softly():
     mesh = open_sphere()
     with pytest.raises(ValueError, match="watertight"):
         contains(np.zeros((1, 3)), mesh)
+    with pytest.raises(ValueError, match="watertight"):
+        signed_distance(np.zeros((1, 3)), mesh)
     assert surface_of(mesh).signed_distances(np.array([[0.0, 0, 0], [0, 0, 15]]), closed=False).tolist() == [
         pytest.approx(-10, abs=0.1),
         pytest.approx(5, abs=0.1),
@@ -158,6 +228,27 @@ def test_faces_without_area_are_never_sampled():
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
     mesh = Mesh(vertices, np.array([[0, 0, 0], [0, 1, 2], [1, 1, 1]], np.int32))
     assert set(sample_surface(mesh, 500, np.random.default_rng(0))[1]) == {1}
+
+
+def test_samples_with_known_areas_are_the_same():
+    mesh = sphere()
+    points, faces = sample_surface(mesh, 500, np.random.default_rng(0))
+    known = sample_surface(mesh, 500, np.random.default_rng(0), face_areas(mesh.vertices, mesh.faces))
+    assert np.array_equal(points, known[0])
+    assert np.array_equal(faces, known[1])
+
+
+def test_areas_and_normals_are_those_of_the_cross_product():
+    rng = np.random.default_rng(8)
+    mesh = Mesh(rng.normal(0, 50, (300, 3)).astype(np.float32), rng.integers(0, 300, (900, 3)).astype(np.int32))
+    a, b, c = mesh.vertices.astype(np.float64)[mesh.faces].transpose(1, 0, 2)
+    crossed = np.cross(b - a, c - a)
+    assert np.allclose(face_areas(mesh.vertices, mesh.faces), np.linalg.norm(crossed, axis=1) / 2, rtol=1e-13)
+    summed = np.zeros((300, 3))
+    np.add.at(summed, mesh.faces.ravel(), np.repeat(crossed, 3, axis=0))
+    summed /= np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-300)
+    assert np.allclose(vertex_normals(mesh), summed, atol=1e-6)
+    assert vertex_normals(NOTHING).shape == (0, 3)
 
 
 def test_volume_and_watertightness():

@@ -9,6 +9,7 @@ import trimesh
 
 from robench import registry
 from robench.contracts import Degenerate, Mesh, Scene
+from robench.geometry import Surface, surface_of
 from robench.metrics import _shared
 from robench.metrics.distance import (
     Chamfer,
@@ -141,9 +142,15 @@ def test_work_is_shared_and_forgotten(monkeypatch):
     calls = []
     real = _shared.sample_surface
     monkeypatch.setattr(_shared, "sample_surface", lambda *a: calls.append(1) or real(*a))
+    asked = []
+    for name in ("distances", "inside"):
+        own = getattr(Surface, name)
+        monkeypatch.setattr(Surface, name, lambda s, p, name=name, own=own: asked.append((name, id(s))) or own(s, p))
     for metric in MESH_METRICS:
         metric()(scene(prediction, truth))
     assert len(calls) == 2, "one set of samples a mesh"
+    each = {(name, id(surface_of(mesh))) for name in ("distances", "inside") for mesh in (truth, prediction)}
+    assert sorted(asked) == sorted(each), "each question is asked once"
     gc.collect()
     assert len(_shared._SAMPLES) == 2
     del truth, prediction, metric
