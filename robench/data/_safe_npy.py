@@ -7,17 +7,24 @@ code never runs.
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robench.io.files import open_regular
 from robench.io.images import UnreadableInput
 
 _DTYPE = re.compile(r"[<>|=]?[biuf][1248]|[<>|=]?O8?")
 _LARGEST = 1 << 20
+_HIGHEST_SLOT = 10_000
+_CONTAINERS = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "LIST", "EMPTY_LIST", "DICT", "EMPTY_DICT")
+_NEVER = ("DUP", "EMPTY_SET", "FROZENSET", "ADDITEMS", "EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID")
+"""Operations that no dictionary of numbers needs."""
 
 
 class _DType:
@@ -89,6 +96,29 @@ class _Unpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"the forbidden name {module}.{name}") from None
 
 
+def _refuse_bombs(pickled: bytes) -> None:
+    """Refuse a pickle whose reading would take all memory or all time, though it names nothing forbidden.
+
+    A slot far up makes the reader allocate all slots below it. A pair of one pair twice, itself twice in a pair, and so
+    on, is of exponential size for whoever looks through it, as a dictionary does with its keys; so a list, tuple or
+    dictionary may be used once.
+    """
+    slots: dict[int, str] = {}
+    before = ""
+    for code, argument, _ in pickletools.genops(pickled):
+        name = code.name
+        if name in _NEVER:
+            raise pickle.UnpicklingError(f"the operation {name}")
+        if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            slot = len(slots) if argument is None else int(argument)
+            if slot > _HIGHEST_SLOT:
+                raise pickle.UnpicklingError(f"slot {slot}")
+            slots[slot] = before
+        elif name in ("GET", "BINGET", "LONG_BINGET") and slots.get(int(argument or 0)) in _CONTAINERS:
+            raise pickle.UnpicklingError("one container in several places")
+        before = name
+
+
 def read_pickled_dict(path: Path) -> dict[str, Any]:
     """Read a dictionary of numbers and arrays from a ``.npy`` that `numpy.save` pickled.
 
@@ -103,10 +133,11 @@ def read_pickled_dict(path: Path) -> dict[str, Any]:
             arrays.
     """
     try:
-        size = path.stat().st_size
-        if size > _LARGEST:
-            raise UnreadableInput(path, f"it has {size} bytes; a parameter file has a few hundred")
-        with path.open("rb") as handle:
+        with open_regular(path) as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise UnreadableInput(path, f"it has more than {_LARGEST} bytes; a parameter file has a few hundred")
+        with io.BytesIO(data) as handle:
             version = np.lib.format.read_magic(handle)
             read_header = (
                 np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -114,6 +145,7 @@ def read_pickled_dict(path: Path) -> dict[str, Any]:
             _, _, dtype = read_header(handle)
             if dtype != np.dtype(object):
                 raise UnreadableInput(path, f"it holds an array of {dtype}, not a dictionary")
+            _refuse_bombs(data[handle.tell() :])
             loaded = _Unpickler(handle, encoding="latin1").load()
             content = loaded.value() if isinstance(loaded, _Array) else loaded
             if not isinstance(content, dict):

@@ -11,7 +11,7 @@ from pathlib import Path
 from robench.data.ids import natural_key
 from robench.errors import UsageError
 from robench.io import depth, images, meshes
-from robench.io.files import read_json
+from robench.io.files import is_special, read_json
 
 HOME = "images"
 """Where the pictures are, if there is a folder of that name."""
@@ -125,7 +125,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, str | None, str]]:
                 at = parts.index(KINDS[kind].folder)
                 parts = (*parts[:at], *parts[at + 1 :])
             for name in sorted(names):
-                if not name.startswith("."):
+                if not name.startswith(".") and not is_special(here / name):
                     yield here / name, kind, key_of((*parts, stem_of(name)))
 
 

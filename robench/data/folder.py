@@ -184,7 +184,7 @@ def _cameras(root: Path) -> dict[str, dict[str, Any]]:
             entry: dict[str, Any] = {key: plain.pop(key) for key in ("subject", "view") if key in plain}
             entry["view"] = float(entry.get("view", 0.0))
             entry["camera"] = Camera.from_json(plain) if plain else None
-        except (TypeError, ValueError, KeyError, IndexError) as error:
+        except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
             raise UsageError(
                 f"The camera of '{stem}' in {path} is wrong", got=f"{type(error).__name__}: {error}"
             ) from error

@@ -22,13 +22,13 @@ _T = TypeVar("_T")
 def data_files(root: Path) -> list[Path]:
     """Return every file below a folder in a stable order, without the manifest and without hidden files and folders.
 
-    Temporary files of interrupted writes are hidden files.
+    Temporary files of interrupted writes are hidden files. Links that lead nowhere, pipes and devices are no files.
     """
     found = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-    return [path for path in found if path != Path(root) / MANIFEST]
+    return [path for path in found if path != Path(root) / MANIFEST and path.is_file()]
 
 
 def build_manifest(root: Path, files: Sequence[Path] | None = None) -> dict[str, str]:

@@ -170,7 +170,11 @@ def _views(root: Path, subject: str) -> dict[str, Path]:
 
 
 def _val(root: Path) -> list[str]:
-    return [line.strip() for line in (root / "val.txt").read_text().splitlines() if line.strip()]
+    try:
+        text = (root / "val.txt").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{root / 'val.txt'} cannot be read", got=str(error)) from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _mask(root: Path, subject: str, name: str) -> Path:

@@ -100,6 +100,8 @@ def verify_splits(root: Path, subjects: Collection[str]) -> list[Problem]:
             splits[name] = read_split(root, name)
         except RobenchError as error:
             problems.append(problem(path, error))
+            if not isinstance(error, Mismatch):
+                continue
             splits[name] = _lines(path)
         unknown = [subject for subject in splits[name] if subject not in subjects]
         if unknown:
@@ -132,7 +134,11 @@ def _recorded(root: Path) -> dict[str, str]:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The split file {path} cannot be read", got=str(error)) from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _file(root: Path, name: str) -> Path:

@@ -17,10 +17,12 @@ from robench.data.ids import safe_id
 from robench.data.manifest import MANIFEST, verify_manifest, write_manifest
 from robench.errors import UsageError
 from robench.io.files import json_text, sha256_bytes, sha256_file, write_json_atomic
-from robench.io.images import write_png
+from robench.io.images import MAX_PIXELS, write_png
 
 SUFFIXES: Final = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv")
 """File name suffixes (lower case) that are taken for videos."""
+_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf"
+"""What FFmpeg may take a file for."""
 RECORD: Final = "video.json"
 VERSION: Final = "1"
 """Goes up when the pixels of the frames change."""
@@ -101,10 +103,15 @@ def frames(video: Path, every: int = 1) -> Iterator[tuple[int, Image]]:
 
     number = -1
     try:
-        with av.open(str(video)) as container:
+        # A path is never an address (concat:..., http:...), whatever it looks like, and a play list is no video: it could
+        # name other files.
+        with av.open(f"file:{video.absolute()}", options={"format_whitelist": _CONTAINERS}) as container:
             if not container.streams.video:
                 raise UsageError(f"{video} has no picture in it", expected="a video")
             for number, frame in enumerate(container.decode(container.streams.video[0])):
+                if frame.width * frame.height > MAX_PIXELS:
+                    size = f"{frame.width}x{frame.height}"
+                    raise UsageError(f"The frames of {video} are too large", got=size, expected="resized ones")
                 if number % every == 0:
                     # One thread: slices that are converted apart may be rounded apart at their seams.
                     rgb = frame.reformat(format="rgb24", threads=1).to_ndarray()

@@ -177,6 +177,15 @@ def sha256_bytes(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def is_special(path: Path) -> bool:
+    """True for what is neither file nor folder: pipes, devices, sockets. A link counts as what it points to."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False  # a link that leads nowhere: whoever reads it says so
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading in binary, refusing what has no end or waits for somebody: pipes, devices, sockets.
 
