@@ -2,7 +2,7 @@
 
 Nobody knows what was there. Behind the person, each row goes on from its left to its right edge (a wall, a horizon and
 a floor stay what they are); beyond the frame, the background without the person is mirrored (so that no second person
-appears) and soon runs out of focus. Where the person is not known, the edge pixels go on.
+appears) and soon runs out of focus. Where the person is not known, the edge pixels go on, blurred by half the distance.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _COARSE = 160
 """Length in pixels of the longer side at which the hole behind the person is filled: it has no detail anyway."""
 _MARGIN = 12.0
 """By how many pixels (at width 512) a mask is grown, for hair and soft edges."""
+_STRIP = 96
+"""Length in pixels of the longer side at which edges go on: what is near them is taken from the picture itself."""
 _SHARP, _SOFT = 0.12, 0.05
 """Fractions of the width: how far beyond the frame the mirrored background is lost to the soft one, and its blur."""
 
@@ -83,11 +85,11 @@ def moved_picture(image: Image, backdrop: Image | None, matrix: NDArray[np.float
 
     Args:
         image: (H, W, 3) uint8.
-        backdrop: (H, W, 3) uint8 without the person, or None: then the edge pixels go on.
+        backdrop: (H, W, 3) uint8 without the person, or None: then the edge pixels go on, ever more blurred.
         matrix: (3, 3) map from old to new pixels.
     """
     if backdrop is None:
-        return _warped(image, matrix, cv2.BORDER_REPLICATE)
+        return _edges_go_on(image, matrix)
     inside = _warped(np.ones(image.shape[:2], np.float32), matrix, cv2.BORDER_CONSTANT)
     moved = _warped(image, matrix, cv2.BORDER_REPLICATE)
     if float(inside.min()) >= 1.0:
@@ -125,6 +127,45 @@ def _beyond(backdrop: Image, matrix: NDArray[np.float64]) -> Image:
     )
     lost = np.clip(_outside(matrix, (height, width)) / (_SHARP * width), 0, 1)
     return blended(soft, lost * lost * (3 - 2 * lost), sharp)
+
+
+def _edges_go_on(image: Image, matrix: NDArray[np.float64]) -> Image:
+    """Move a picture; beyond its frame its edge pixels go on, blurred by a Gaussian of half the distance.
+
+    The blur is interpolated, by the logarithm of the distance, between a few whose widths double.
+    """
+    height, width = image.shape[:2]
+    moved: Image = _warped(image, matrix, cv2.BORDER_REPLICATE)
+    away = _outside(matrix, (height, width))
+    farthest = float(away.max())
+    if farthest <= 0:
+        return moved
+    factor = min(1.0, _STRIP / max(height, width))
+    size = (max(2, round(width * factor)), max(2, round(height * factor)))
+    x, y = width / size[0], height / size[1]
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    padded = cv2.copyMakeBorder(small, size[1], size[1], size[0], size[0], cv2.BORDER_REPLICATE)
+    # Distance in pixels of the padded picture, and the blur that belongs to it in steps that double.
+    high, wide = padded.shape[:2]
+    across, down = np.arange(wide, dtype=np.float32), np.arange(high, dtype=np.float32)[:, None]
+    across = np.maximum(np.maximum(size[0] - across, across - (2 * size[0] - 1)), 0)
+    down = np.maximum(np.maximum(size[1] - down, down - (2 * size[1] - 1)), 0)
+    place = np.maximum(np.log2(np.maximum(np.hypot(across, down) / 2, 1e-3)), 0)
+    strip = cv2.GaussianBlur(padded, (0, 0), 1.0, borderType=cv2.BORDER_REPLICATE)
+    for step in range(1, int(np.ceil(place.max())) + 1):
+        few = cv2.resize(padded, (max(1, wide >> step), max(1, high >> step)), interpolation=cv2.INTER_AREA)
+        wider = cv2.resize(
+            cv2.GaussianBlur(few, (0, 0), 1.0, borderType=cv2.BORDER_REPLICATE),
+            (wide, high),
+            interpolation=cv2.INTER_LINEAR,
+        )
+        strip += np.clip(place - (step - 1), 0, 1)[..., None] * (wider - strip)
+    unpad = np.array([[x, 0, (0.5 - size[0]) * x - 0.5], [0, y, (0.5 - size[1]) * y - 0.5], [0, 0, 1]])
+    soft = cv2.warpPerspective(
+        to_uint8(strip), matrix @ unpad, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    # Up to the narrowest blur, from the edge pixels themselves.
+    return blended(soft, np.clip(away / (2 * max(x, y)), 0, 1), moved)
 
 
 def _outside(matrix: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from corruptions._views import LENS_DEGREES, rotation
 
 CARD = Card(
     name="camera_pitch",
-    version="1",
+    version="2",
     summary="The camera tilts down or up about its horizontal axis; the person stays in the middle of the frame.",
     reference=f"{PAPER_3DCC}, camera pitch (named there, no generator and no levels published)",
     extra={

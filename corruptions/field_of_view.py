@@ -12,7 +12,7 @@ from corruptions._scene import Mode, SceneLike, checked_mode, scene_for
 
 CARD = Card(
     name="field_of_view",
-    version="1",
+    version="2",
     summary="A wider field of view: the picture shrinks about its centre, and more of the surroundings appears.",
     reference=f"{PAPER_3DCC}, field of view (named there, no generator and no levels published)",
     extra={
@@ -29,8 +29,8 @@ CARD = Card(
         },
         "deviations": [
             "levels are ours; a lens of 50 degrees becomes one of 58, 67, 78, 90 and 102",
-            "beyond the old frame the background without the person goes on, mirrored and soon out of focus; the edge "
-            "pixels go on where the person's mask is not known",
+            "beyond the old frame the background without the person goes on, mirrored and soon out of focus; where "
+            "the person's mask is not known the edge pixels go on, blurred by half the distance",
             "what of the person was outside the old frame is rendered with the mesh; without, it stays cut off",
         ],
     },

@@ -13,7 +13,7 @@ from corruptions._scene import Mode, SceneLike, checked_mode, scene_for
 
 CARD = Card(
     name="scale",
-    version="1",
+    version="2",
     summary="The person is smaller in the frame, on the same spot before the same background.",
     reference=f"{PAPER_3DCC}, scale (named there; a mask-rendering script only, no levels published)",
     extra={
@@ -33,7 +33,7 @@ CARD = Card(
             "with the mesh before a pinhole camera the person goes farther away and is rendered anew; before an "
             "orthographic one, or with a mask alone, the person shrinks",
             "what the person hid is filled in along the rows; with neither mask nor mesh the whole picture shrinks, "
-            "and its edge pixels go on",
+            "and its edge pixels go on, blurred by half the distance",
         ],
     },
 )

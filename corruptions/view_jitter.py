@@ -12,7 +12,7 @@ from corruptions._views import LENS_DEGREES, rotation
 
 CARD = Card(
     name="view_jitter",
-    version="1",
+    version="2",
     summary="The camera moves a little: around the person, about its axis, nearer or farther, and aims beside them.",
     reference=f"{PAPER_3DCC}, view jitter (named there, no generator and no levels published)",
     extra={

@@ -341,6 +341,25 @@ def test_hole_behind_the_person_goes_on_along_the_rows():
     assert np.array_equal(filled[:, far], bands[:, far])
 
 
+def test_edges_go_on_blurred_by_half_the_distance():
+    """Beyond a sharp step along the edge, its width grows with the distance, as that of a Gaussian does."""
+    size = 256
+    step = np.where(np.arange(size)[None, :] < size // 2, 40, 200).astype(np.uint8)
+    image = np.repeat(np.repeat(step, size, axis=0)[..., None], 3, axis=2)
+    matrix = views.squared(views.similarity(np.array([127.5, 255.0]), to=np.array([127.5, 127.0])))  # up by 128 pixels
+    result = moved_picture(image, None, matrix)
+    assert np.array_equal(result[:128], image[128:])
+    for distance in (24, 48, 96):
+        line = result[127 + distance, :, 0].astype(float)
+        weights = np.diff(line)
+        assert (weights >= 0).all()
+        centre = np.average(np.arange(0.5, size - 1), weights=weights)
+        spread = np.sqrt(np.average((np.arange(0.5, size - 1) - centre) ** 2, weights=weights))
+        assert centre == pytest.approx(127.5, abs=1)
+        # What the blur takes from the frame is cut at the frame's sides for the widest one.
+        assert spread == pytest.approx(distance / 2, rel=0.2)
+
+
 def test_backdrop_of_extreme_masks():
     image = texture(40, 50)
     assert np.array_equal(without_person(image, np.zeros((40, 50), np.float32)), image)
