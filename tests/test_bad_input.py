@@ -97,7 +97,7 @@ def zoo(tmp_path_factory):
 def options(data, out, **given):
     sensible = {"corruptions": "color_quant,camera_roll", "severities": "3", "masker": "given", "device": "cpu"}
     chosen = sensible | {"metrics": ["p2s_pred_to_gt_cm", "mask_iou"], "keep": "none", "quiet": True} | given
-    return Options(model="mean-body", data=data, out=out, **chosen)
+    return Options(model="mean-body", data=data, out=out, in_process=True, **chosen)
 
 
 def rows_of(result):

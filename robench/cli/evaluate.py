@@ -67,8 +67,36 @@ def evaluate(
         typer.Option("--keep-meshes", help="none | examples (3 samples) | failed (and the examples) | all"),
     ] = "examples",
     max_failures: Annotated[
-        str | None, typer.Option("--max-failures", help="Exit 3 beyond so many: 20, or 5%; if left out: if all fail.")
+        str | None,
+        typer.Option(
+            "--max-failures", help="Stop with exit code 3 beyond so many: 20, or 5%; if left out: if all fail."
+        ),
     ] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
+    retries: Annotated[
+        int,
+        typer.Option("--retries", min=0, help="More tries for a sample whose model died, hung or ran out of memory."),
+    ] = 2,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, help="Seconds that a sample may take in the model; 0: any time.")
+    ] = 1800.0,
+    redo: Annotated[
+        str | None,
+        typer.Option("--redo", help="Do cells again that ended as one of these: failed,timeout,oom,..."),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", min=1, help="Processes that each open the model; with cuda, one a GPU."),
+    ] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "-j", "--jobs", min=0, help="Processes that corrupt, mask and score for each model; 0: a thread beside it."
+        ),
+    ] = 0,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="Open the model in this process, to debug it; its crash ends the run.")
+    ] = False,
     skip_unable: _work.SkipUnableOption = False,
     fresh: _work.FreshOption = False,
     plan: _work.PlanOption = False,
@@ -110,6 +138,15 @@ def evaluate(
         skip_unable=skip_unable,
         fresh=fresh,
         quiet=quiet,
+        in_process=in_process,
+        workers=workers,
+        jobs=jobs,
+        retries=retries,
+        timeout_s=timeout,
+        max_failures=max_failures,
+        fail_fast=fail_fast,
+        redo=tuple(_work.names(redo) or ()),
+        json_events=json_,
     )
     if plan:
         _say_plan(options, json_)
@@ -138,16 +175,15 @@ def _say_plan(options: Options, json_: bool) -> None:
     from robench.engine.tasks import plan_task
 
     task = plan_task(options)
-    able = sum(task.able(cell) for cell in task.cells())
     facts: dict[str, Any] = {
         "model": options.model,
         "dataset": task.selection.dataset,
         "samples": len(task.selection.samples),
         "subjects": len({sample.subject_id for sample in task.selection.samples}),
         "recipe": task.recipe.name,
-        "conditions": len(task.recipe.conditions()),
-        "reconstructions": able,
-        "left_out": task.size - able,
+        "conditions": len(task.conditions),
+        "reconstructions": task.size - task.left_out,
+        "left_out": task.left_out,
         "metrics": [metric.card.name for metric in task.metrics],
         "rows": task.size * len(task.metrics),
         "masker": task.masker.card.name,

@@ -5,32 +5,26 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import robench
-from robench import registry
-from robench.contracts import Failure, Mesh, Metric, OpenReport, Reconstruction, Reconstructor, Sample, Scene
-from robench.engine.batches import batched, prefetched
-from robench.engine.cells import Cell
-from robench.engine.examples import keep_example
+from robench.engine.executors import executor
+from robench.engine.ledger import cut
 from robench.engine.masks import mask_source, source_of
-from robench.engine.model_options import configure
-from robench.engine.pipeline import Outcome, Prepared, failure_of, prepare, reconstruct
-from robench.engine.progress import progress
-from robench.engine.protocol import FRAME, Identity, card_json, identity_of, metric_facts, track_of
+from robench.engine.progress import Advance, progress
+from robench.engine.protocol import card_json, track_of
 from robench.engine.rows import FAILED
 from robench.engine.run_folder import RunFolder, open_run
-from robench.engine.scoring import Penalties, Score, Truths, score
-from robench.engine.tasks import Options, Task, plan_task
-from robench.io.files import sha256_bytes
-from robench.io.images import pixels_sha256
+from robench.engine.shard import Job, Shard, ShardResult, run_shard
+from robench.engine.tasks import Options, Task, failure_limit, plan_task
+from robench.engine.watch import Watch
+from robench.engine.workplace import Workplace
+from robench.errors import TooManyFailures
 
-_AHEAD = 2
-"""Batches that are corrupted and masked while the model works on another."""
+_SHARDS_A_WORKER = 4
+"""At least, so that a slow worker or a late one does not keep the others waiting at the end."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,7 @@ class RunResult:
         folder: The run.
         cells: Cells in the run.
         made: Cells done by this call.
-        statuses: How many cells ended how; see `robench.engine.rows.statuses`.
+        statuses: How many cells ended how; see `robench.engine.ledger.ORDER`.
     """
 
     folder: Path
@@ -53,18 +47,6 @@ class RunResult:
     def failed(self) -> int:
         """Cells that failed."""
         return sum(count for status, count in self.statuses.items() if status in FAILED)
-
-
-@dataclass(frozen=True, eq=False)
-class Tools:
-    """What is open while a run runs."""
-
-    model: Reconstructor
-    report: OpenReport
-    identity: Identity
-    masker_device: str
-    truths: Truths
-    penalties: Penalties
 
 
 def evaluate(options: Options) -> RunResult:
@@ -80,175 +62,117 @@ def evaluate(options: Options) -> RunResult:
         UsageError: If the options are wrong or the data lacks what they need.
         EnvironmentNotReady: If device, weights or disk are not ready. Finished work is kept.
         NotComparable, Mismatch: If what is on disk does not belong together or is damaged.
+        TooManyFailures: If more cells failed than allowed, with cells left. Finished work is kept.
     """
     task = plan_task(options)
-    with opened(task, options) as tools, open_run(options.out, tools.identity, fresh=options.fresh) as run:
-        run.describe(**facts(task, options, tools), state="running")
-        todo = [cell for cell in task.cells() if cell.key not in run.done]
-        run.event("started", cells=task.size, todo=len(todo), command=shlex.join(["robench", *sys.argv[1:]]))
+    with (
+        Workplace(task, options) as place,
+        open_run(options.out, place.identity, task.ledger(), fresh=options.fresh) as run,
+    ):
+        run.redo(frozenset(options.redo))
+        shards = shards_of(run, task, options)
+        todo = sum(len(shard) for shard in shards)
+        run.describe(**facts(task, place), state="running")
+        run.event("started", cells=task.size, todo=todo, shards=len(shards), command=command_line())
 
-        doable = (cell for cell in todo if task.able(cell))
-        ready = (prepare(cell, task.pictures, task.masker, task.stored_masks, run.event) for cell in doable)
-        with (
-            contextlib.closing(prefetched(ready, _AHEAD * options.batch_size)) as prepared,
-            progress("evaluate", len(todo), "samples", quiet=options.quiet) as advance,
-        ):
-            for cell in (cell for cell in todo if not task.able(cell)):
-                run.append(cell.key, unable_rows(cell, task, run, tools))
-                advance()
-            for batch in batched(prepared, options.batch_size):
-                outcomes = reconstruct(tools.model, batch, tools.report.device, run.event)
-                for item, outcome in zip(batch, outcomes, strict=True):
-                    rows = scored_rows(item, outcome, task, run, tools)
-                    keep_example(run.path, item, outcome, options.keep, task.examples)
-                    run.append(item.cell.key, rows)
-                    advance(1, run.done[item.cell.key] in FAILED)
+        job = Job(options, run.path.resolve(), place.identity)
+        with progress("evaluate", todo, "samples", quiet=options.quiet, json_lines=options.json_events) as advance:
+            tally = Tally(task.size, run.ledger.counts(), options, advance)
+            with contextlib.closing(executed(job, shards, place, tally)) as results:
+                for result in results:
+                    run.finished(result.shard)
+                    run.event("shard", **asdict(result))
 
-        run.finish()
-        result = RunResult(run.path, task.size, len(todo), dict(Counter(run.done.values())))
-        run.describe(**facts(task, options, tools), state="complete", statuses=result.statuses)
-        run.event("finished", made=result.made, statuses=result.statuses)
-    return result
+        counts = run.ledger.counts()
+        run.describe(**facts(task, place), state="complete", statuses=counts)
+        run.event("finished", made=todo, statuses=counts)
+        return RunResult(run.path, task.size, todo, counts)
 
 
-@contextlib.contextmanager
-def opened(task: Task, options: Options) -> Iterator[Tools]:
-    """Open model and masker, and close them whatever happens.
+def shards_of(run: RunFolder, task: Task, options: Options) -> list[Shard]:
+    """Cut what is left to do into shards of whole samples, small enough to keep every worker busy to the end."""
+    ranges = run.ledger.todo()
+    left = sum(stop - start for start, stop in ranges)
+    size = (
+        min(options.shard_size, -(-left // (options.workers * _SHARDS_A_WORKER)))
+        if options.workers > 1
+        else (options.shard_size)
+    )
+    pieces = cut(ranges, size, grain=len(task.conditions))
+    return [Shard(number, tuple(piece)) for number, piece in enumerate(pieces, start=run.next_shard)]
+
+
+def executed(job: Job, shards: Sequence[Shard], place: Workplace, tally: Tally) -> Generator[ShardResult, None, None]:
+    """Have shards worked on, here or by others, and yield what was done.
 
     Raises:
-        UsageError: If the model has no such option or value.
-        EnvironmentNotReady: If the device or the weights are not there.
+        TooManyFailures: If the tally says so.
     """
-    model = registry.load("models", options.model)
-    configure(model, options.model_options)
-    penalties = Penalties(task.metrics)
-    with contextlib.ExitStack() as stack:
-        stack.callback(model.close)
-        report = model.open(options.device, options.checkpoint)
-        stack.callback(task.masker.close)
-        masker_device = task.masker.open(options.device)
-        stack.callback(penalties.close)
-        identity = identity_of(model, report, task.cset_id, task.metrics, task.masker, penalties.identity())
-        yield Tools(model, report, identity, masker_device, Truths(), penalties)
+    if job.options.executor == "local" and job.options.workers == 1:
+        for shard in shards:
+            yield run_shard(job, shard, place, tally.add)
+        return
+    place.close()  # it told who the run is; whoever works on a shard opens the model for itself
+    watch = Watch(job.run, shards)
+    with contextlib.closing(executor(job.options.executor)(job, shards)) as results:
+        for result in results:
+            tally.update(watch.look() if result is None else watch.finished(result.shard, result.statuses))
+            if result is not None:
+                yield result
 
 
-def scored_rows(item: Prepared, outcome: Outcome, task: Task, run: RunFolder, tools: Tools) -> list[dict[str, Any]]:
-    """Return the rows of one finished cell: every metric has one, whatever happened."""
-    sample, result = item.cell.sample, outcome.result
-    failure = result if isinstance(result, Failure) else None
-    try:
-        truth, unmoved = _truths(item, tools.truths)
-    except Exception as error:
-        truth = unmoved = None
-        failure = failure_of(error, run.event, keys=[item.cell.key])
-    scene = Scene(
-        prediction=result.mesh if isinstance(result, Reconstruction) else None,
-        truth=truth,
-        mask=item.mask,
-        true_mask=item.picture.true_mask if item.picture is not None else None,
-        camera=item.picture.camera if item.picture is not None else sample.camera,
-        truth_unmoved=unmoved,
-    )
-    shared = _shared(item.cell, task, run, tools) | _made(item, outcome)
-    rows = []
-    for metric in task.metrics:
-        found = score(metric, scene, failure, has_mask=sample.mask is not None)
-        penalty = None
-        if found.status in FAILED:
-            penalty = tools.penalties.of(item.inputs, unmoved, sample.camera).get(metric.card.name)
-        rows.append(shared | _measured(metric, found, penalty))
-    return rows
+class Tally:
+    """Counts cells as they are done, and stops the run where too many fail.
+
+    Args:
+        cells: Of the run.
+        counts: How those ended that were done before.
+        options: How many may fail.
+        advance: Shows it.
+    """
+
+    def __init__(self, cells: int, counts: Mapping[str, int], options: Options, advance: Advance) -> None:
+        self._cells, self._advance = cells, advance
+        self._done = sum(counts.values())
+        self._failed = sum(count for status, count in counts.items() if status in FAILED)
+        self._allowed: float = self._failed if options.fail_fast else failure_limit(options.max_failures)(cells)
+        self._stop_if_too_many()
+
+    def add(self, status: str) -> None:
+        """Count a cell."""
+        self.update({status: 1})
+
+    def update(self, counts: Mapping[str, int]) -> None:
+        """Count cells by status.
+
+        Raises:
+            TooManyFailures: If more failed than may, and there are cells left.
+        """
+        done, failed = sum(counts.values()), sum(count for status, count in counts.items() if status in FAILED)
+        self._done, self._failed = self._done + done, self._failed + failed
+        if done:
+            self._advance(done, failed)
+        self._stop_if_too_many()
+
+    def _stop_if_too_many(self) -> None:
+        if self._failed > self._allowed and self._done < self._cells:
+            raise TooManyFailures(
+                f"{self._failed} of {self._done} cells failed, more than allowed; {self._cells - self._done} are left",
+                hint="robench status says why; then the same command with a higher --max-failures, or with "
+                "--redo failed,timeout,oom once the cause is mended",
+            )
 
 
-def unable_rows(cell: Cell, task: Task, run: RunFolder, tools: Tools) -> list[dict[str, Any]]:
-    """Return the rows of a cell that was left out because its sample lacks what the corruption needs."""
-    needs = " and ".join(sorted(task.needs.get(cell.corruption, ()))) or "something"
-    skipped = Score("skipped", message=f"{cell.corruption} needs {needs}, which this sample does not have")
-    shared = _shared(cell, task, run, tools)
-    return [shared | _measured(metric, skipped, None) for metric in task.metrics]
+def command_line() -> str:
+    """Return the command as it was typed."""
+    return shlex.join(["robench", *sys.argv[1:]])
 
 
-def _truths(item: Prepared, truths: Truths) -> tuple[Mesh | None, Mesh | None]:
-    """Return the ground truth where the picture as corrupted shows it, and where the clean one does."""
-    sample: Sample = item.cell.sample
-    if sample.mesh is None or sample.camera is None:
-        return None, None
-    unmoved = truths.of(sample, sample.camera)
-    return (truths.of(sample, item.picture.camera) if item.picture is not None else unmoved), unmoved
-
-
-def _shared(cell: Cell, task: Task, run: RunFolder, tools: Tools) -> dict[str, Any]:
-    """Return the columns that all rows of a cell share and that are known before it is done."""
-    sample, selection = cell.sample, task.selection
-    return {
-        "run_id": run.path.name,
-        "sample_id": sample.sample_id,
-        "subject_id": sample.subject_id,
-        "view_id": f"{sample.view:g}",
-        "corruption": cell.corruption,
-        "severity": cell.severity,
-        "masker": task.masker.card.name,
-        "frame": FRAME,
-        "mask_source": mask_source(task.masker),
-        "prior_source": str(tools.model.card.extra.get("prior_source", "none")),
-        "track": track_of(task.masker),
-        "model": tools.identity.model,
-        "checkpoint_sha256": tools.identity.checkpoint_sha256,
-        "adapter_version": tools.identity.adapter_version,
-        "dataset": selection.dataset,
-        "dataset_revision": selection.revision,
-        "split_sha256": selection.split_sha256,
-        "cset_id": task.cset_id,
-        "corruption_version": None,
-        "image_sha256": None,
-        "mask_sha256": None,
-        "mesh_sha256": None,
-        "time_s": None,
-        "gpu_mem_mb": None,
-        "device": tools.report.device,
-        "attempt": 1,
-        "shard": run.shard,
-        "robench_version": robench.__version__,
-    }
-
-
-def _made(item: Prepared, outcome: Outcome) -> dict[str, Any]:
-    """Return the columns that say what was made: hashes and cost."""
-    from robench.io.meshes import encode_ply
-
-    picture, result = item.picture, outcome.result
-    return {
-        "corruption_version": picture.corruption_version or None if picture is not None else None,
-        "image_sha256": picture.sha256 if picture is not None else None,
-        "mask_sha256": pixels_sha256(item.mask) if item.mask is not None else None,
-        "mesh_sha256": sha256_bytes(encode_ply(result.mesh)) if isinstance(result, Reconstruction) else None,
-        "time_s": outcome.time_s,
-        "gpu_mem_mb": outcome.gpu_mem_mb,
-    }
-
-
-def _measured(metric: Metric, found: Score, penalty: float | None) -> dict[str, Any]:
-    """Return the columns of one metric."""
-    known = metric_facts(metric.card)
-    return {
-        "metric": known["name"],
-        "value": found.value,
-        "unit": known["unit"],
-        "direction": known["direction"],
-        "status": found.status,
-        "failure_value": penalty,
-        "message": found.message,
-        "metric_version": known["version"],
-        "n_points": known["n_points"],
-        "metric_seed": known["seed"],
-        "alignment": known["alignment"],
-    }
-
-
-def facts(task: Task, options: Options, tools: Tools) -> dict[str, Any]:
+def facts(task: Task, place: Workplace) -> dict[str, Any]:
     """Return what ``run.json`` says beside the identity: where the data was, what was asked and used."""
-    selection = task.selection
+    selection, options = task.selection, place.options
     return {
+        "options": options.to_json(),
         "dataset": {
             "name": selection.dataset,
             "root": str(selection.root.resolve()),
@@ -262,7 +186,7 @@ def facts(task: Task, options: Options, tools: Tools) -> dict[str, Any]:
         "recipe": {
             "name": task.recipe.name,
             "version": task.recipe.version,
-            "conditions": [list(condition) for condition in task.recipe.conditions()],
+            "conditions": [list(condition) for condition in task.conditions],
             "composed": {name: made_of.to_json() for name, made_of in task.recipe.composed().items()},
         },
         "seed": task.seed,
@@ -270,11 +194,11 @@ def facts(task: Task, options: Options, tools: Tools) -> dict[str, Any]:
         "track": track_of(task.masker),
         "mask_source": mask_source(task.masker),
         "masks_from": source_of(task.masker),
-        "device": {"asked": options.device, "model": tools.report.device, "masker": tools.masker_device},
-        "parameters": tools.report.parameters,
+        "device": {"asked": options.device, "model": place.report.device, "masker": place.masker_device},
+        "parameters": place.report.parameters,
         "checkpoint": options.checkpoint.name if options.checkpoint is not None else None,
         "cards": {
-            "model": card_json(tools.model.card),
+            "model": card_json(place.card),
             "masker": card_json(task.masker.card),
             "metrics": [card_json(metric.card) for metric in task.metrics],
         },

@@ -18,20 +18,34 @@ class Journal:
     """Appends JSON lines to a file, each flushed to the operating system before `append` returns.
 
     Opening cuts off a half-written last line, which a crash may have left. Use as a context manager.
+
+    Args:
+        path: The file; made with its folder if it is not there.
+        alone: Hold the file, so that nobody else opens it so.
+
+    Raises:
+        UsageError: If another process holds it, or it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, alone: bool = False) -> None:
         self.path = path
         make_folder(path.parent)
         with explained(path):
             self._handle = open(path, "ab")  # noqa: SIM115  # closed by close()
-            self._cut_half_line()
+        try:
+            if alone:
+                _hold(self._handle.fileno(), f"Another process is writing {path}")
+            with explained(path):
+                self._cut_half_line()
+        except BaseException:
+            self._handle.close()
+            raise
 
     def _cut_half_line(self) -> None:
         data = self.path.read_bytes()
         whole = data.rfind(b"\n") + 1
         if whole < len(data):
-            os.truncate(self.path, whole)
+            self._handle.truncate(whole)
 
     def append(self, item: Any) -> None:
         """Write one item as one line.
@@ -64,12 +78,16 @@ def read_lines(path: Path) -> Iterator[Any]:
     """
     if not path.is_file():
         return
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            raise Mismatch(f"{path} is damaged", got=f"line {number}: {error}", hint="--fresh to start over") from error
+    with open(path, "rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise Mismatch(
+                    f"{path} is damaged", got=f"line {number}: {error}", hint="--fresh to start over"
+                ) from error
 
 
 @contextlib.contextmanager
@@ -83,14 +101,28 @@ def only_writer(folder: Path, what: str) -> Iterator[None]:
     """
     handle = os.open(make_folder(folder), os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"Another robench is writing {what} {folder}", hint="wait for it to end, then run the command again"
-            ) from None
-        except OSError:
-            pass  # a file system without locks: go on without
+        _hold(handle, f"Another robench is writing {what} {folder}")
         yield
     finally:
         os.close(handle)
+
+
+def is_written(folder: Path) -> bool:
+    """True if a process holds a folder by `only_writer`."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _hold(handle, "")
+    except UsageError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _hold(handle: int, what: str) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(what, hint="wait for it to end, then run the command again") from None
+    except OSError:
+        pass  # a file system without locks: go on without

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -22,7 +24,13 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(
-    label: str, total: int, unit: str, *, quiet: bool = False, stream: TextIO | None = None
+    label: str,
+    total: int,
+    unit: str,
+    *,
+    quiet: bool = False,
+    json_lines: bool = False,
+    stream: TextIO | None = None,
 ) -> Iterator[Advance]:
     """Show how far a piece of work is.
 
@@ -31,6 +39,7 @@ def progress(
         total: How many pieces.
         unit: What a piece is called, in the plural.
         quiet: Show nothing.
+        json_lines: Write JSON lines, one a second at most, for another program.
         stream: Where to, stderr by default.
 
     Yields:
@@ -39,6 +48,8 @@ def progress(
     stream = stream or sys.stderr
     if quiet or total == 0:
         yield lambda done=1, failed=0: None
+    elif json_lines:
+        yield _JsonLines(label, total, unit, stream)
     elif stream.isatty():
         with _bar(label, total, unit, stream) as advance:
             yield advance
@@ -94,6 +105,28 @@ class _Lines:
         count = f"{self.finished}/{self.total} {self.unit}"
         rate = f"{_rate(self.finished, self.started)} {self.unit}/s"
         self.stream.write(f"{self.label}: {count}, {rate}, {_clock(left)} left{failures}\n")
+        self.stream.flush()
+
+
+class _JsonLines:
+    """``{"event": "progress", ...}``, at most one a second and a last one."""
+
+    def __init__(self, label: str, total: int, unit: str, stream: TextIO) -> None:
+        self.facts: dict[str, object] = {"event": "progress", "verb": label, "unit": unit, "total": total}
+        self.total, self.stream = total, stream
+        self.finished = self.failures = 0
+        self.started = time.monotonic()
+        self.last = -math.inf
+
+    def __call__(self, done: int = 1, failed: int = 0) -> None:
+        self.finished, self.failures = self.finished + done, self.failures + failed
+        now = time.monotonic()
+        if now - self.last < 1.0 and self.finished < self.total:
+            return
+        self.last, spent = now, max(now - self.started, 1e-6)
+        left = (self.total - self.finished) * spent / self.finished
+        said = {"done": self.finished, "failed": self.failures, "per_s": self.finished / spent, "left_s": left}
+        self.stream.write(json.dumps({**self.facts, **said}) + "\n")
         self.stream.flush()
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
+from robench.engine.batches import batched
 from robench.engine.cset import Key
+from robench.engine.ledger import ORDER
 from robench.engine.protocol import SCHEMA_VERSION
 from robench.errors import Mismatch
 from robench.io.files import atomic_path
@@ -62,6 +65,8 @@ COST = ("time_s", "gpu_mem_mb", "device", "attempt", "shard", "robench_version")
 """Columns that may differ between two runs of the same work."""
 FAILED = frozenset({"failed", "timeout", "oom", "no_detection", "degenerate"})
 """Statuses that count as failures and carry a penalty; ``ok`` and ``skipped`` do not."""
+_CHUNK = 4096
+"""Rows that are held at once while a part is written."""
 
 
 def key_of(row: Mapping[str, Any]) -> Key:
@@ -69,8 +74,8 @@ def key_of(row: Mapping[str, Any]) -> Key:
     return row["sample_id"], row["corruption"], row["severity"]
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as Parquet, atomically.
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as Parquet, atomically; however many there are, a few are held at once.
 
     Raises:
         UsageError, EnvironmentNotReady: If the file cannot be written.
@@ -80,9 +85,9 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     fields = [pa.field(name, kind) for name, kind in COLUMNS.items()]
     schema = pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for chunk in batched(rows, _CHUNK):
+            writer.write_table(pa.Table.from_pylist([dict(row) for row in chunk], schema=schema))
 
 
 def read_cells(path: Path) -> dict[Key, str]:
@@ -92,23 +97,39 @@ def read_cells(path: Path) -> dict[Key, str]:
         Mismatch: If the file is damaged.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
         table = pq.read_table(path, columns=["sample_id", "corruption", "severity", "status"])
+        rank = pc.index_in(table["status"], pa.array(ORDER))
+        worst = table.append_column("rank", rank).group_by(["sample_id", "corruption", "severity"])
+        cells = worst.aggregate([("rank", "min")]).to_pydict()
     except (OSError, pa.ArrowException, KeyError) as error:
         raise Mismatch(f"The rows {path} are damaged", got=str(error)[:200], hint="--fresh to start over") from error
-    return statuses(table.to_pylist())
+    keys = zip(cells["sample_id"], cells["corruption"], cells["severity"], strict=True)
+    return {key: ORDER[rank] for key, rank in zip(keys, cells["rank_min"], strict=True)}
 
 
-def statuses(rows: Sequence[Mapping[str, Any]]) -> dict[Key, str]:
-    """Return how each cell ended: a failure if a metric has one, else ``ok`` if one is, else ``skipped``."""
+def without_cells(path: Path, statuses: AbstractSet[str]) -> set[Key]:
+    """Take the cells that ended in one of some statuses out of a Parquet file of rows, and return them.
+
+    Raises:
+        Mismatch: If the file is damaged.
+        UsageError, EnvironmentNotReady: If the file cannot be written.
+    """
+    import pyarrow.parquet as pq
+
+    gone = {key for key, status in read_cells(path).items() if status in statuses}
+    if gone:
+        write_rows(path, [row for row in pq.read_table(path).to_pylist() if key_of(row) not in gone])
+    return gone
+
+
+def statuses(rows: Iterable[Mapping[str, Any]]) -> dict[Key, str]:
+    """Return how each cell ended: the first of `robench.engine.ledger.ORDER` that one of its rows has."""
     found: dict[Key, str] = {}
     for row in rows:
         key = key_of(row)
-        found[key] = max(found.get(key, "skipped"), row["status"], key=_weight)
+        found[key] = min(found.get(key, ORDER[-1]), row["status"], key=ORDER.index)
     return found
-
-
-def _weight(status: str) -> int:
-    return 2 if status in FAILED else int(status == "ok")

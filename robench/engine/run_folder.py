@@ -4,25 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
+import functools
 import json
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import robench
 from robench.engine.cset import Key
 from robench.engine.journal import Journal, only_writer, read_lines
+from robench.engine.ledger import Ledger
 from robench.engine.protocol import SCHEMA_VERSION, Identity
-from robench.engine.rows import read_cells, statuses, write_rows
-from robench.errors import NotComparable
+from robench.engine.rows import read_cells, statuses, without_cells, write_rows
+from robench.errors import Mismatch, NotComparable
 from robench.io.files import explained, make_folder, read_json, write_json_atomic
 
 RUN, EVENTS, ROWS = "run.json", "events.jsonl", "rows"
 _MADE_HERE = (ROWS, "examples", "meshes", "report")
 _PACKAGES = ("numpy", "torch", "warp-lang", "scikit-image", "opencv-python", "onnxruntime", "rembg", "pandas")
+
+
+def part_path(run: Path, shard: int) -> Path:
+    """Return where the rows of a finished shard lie."""
+    return run / ROWS / f"part-{shard:04d}.parquet"
+
+
+def journal_path(run: Path, shard: int) -> Path:
+    """Return where the rows of a shard lie while it is worked on."""
+    return run / ROWS / f"part-{shard:04d}.wip.jsonl"
+
+
+def parts(run: Path) -> dict[int, Path]:
+    """Return the finished shards of a run by number."""
+    return {int(p.stem.removeprefix("part-")): p for p in sorted((run / ROWS).glob("part-*.parquet"))}
+
+
+def journals(run: Path) -> dict[int, Path]:
+    """Return the shards that somebody works on, or worked on when it was interrupted, by number."""
+    found = sorted((run / ROWS).glob("part-*.wip.jsonl"))
+    return {int(p.name.removesuffix(".wip.jsonl").removeprefix("part-")): p for p in found}
 
 
 class RunFolder:
@@ -31,41 +56,56 @@ class RunFolder:
     Attributes:
         path: ``runs/<run_id>``.
         identity: What the run is.
-        done: Finished cells and how they ended.
-        shard: Number of the part that is being written.
+        ledger: Its cells and how the finished ones ended.
+        next_shard: The number that the next shard gets.
     """
 
-    def __init__(self, path: Path, identity: Identity) -> None:
-        self.path, self.identity = path, identity
-        self.done: dict[Key, str] = {}
+    def __init__(self, path: Path, identity: Identity, ledger: Ledger) -> None:
+        self.path, self.identity, self.ledger = path, identity, ledger
+        self.event = functools.partial(log_event, path)
         make_folder(path / ROWS)
-        parts = {int(p.stem.removeprefix("part-")): p for p in (path / ROWS).glob("part-*.parquet")}
-        for part in parts.values():
-            self.done |= read_cells(part)
+        self.next_shard = 0
+        self.gather()
+
+    def gather(self) -> None:
+        """Read what is done, and turn the journals that an interruption left into parts.
+
+        Raises:
+            UsageError: If another process works on a shard.
+            Mismatch: If rows are damaged.
+        """
+        for number, path in parts(self.path).items():
             # A crash between writing a part and removing its journal leaves both; the part counts.
-            self._journal_path(int(part.stem.removeprefix("part-"))).unlink(missing_ok=True)
-        self.shard = max(parts, default=-1) + 1
-        self.done |= statuses(self._journal_rows())
-        self._journal: Journal | None = None
+            journal_path(self.path, number).unlink(missing_ok=True)
+            self._mark(read_cells(path))
+            self.next_shard = max(self.next_shard, number + 1)
+        for number in journals(self.path):
+            with ShardJournal(self.path, number) as journal:
+                journal.finish()
+            if (path := part_path(self.path, number)).is_file():
+                self._mark(read_cells(path))
+            self.next_shard = max(self.next_shard, number + 1)
 
-    def _journal_path(self, shard: int) -> Path:
-        return self.path / ROWS / f"part-{shard:04d}.wip.jsonl"
+    def _mark(self, cells: Mapping[Key, str]) -> None:
+        for key, status in cells.items():
+            self.ledger.mark(key, status)
 
-    def _journal_rows(self) -> list[Mapping[str, Any]]:
-        return [row for line in read_lines(self._journal_path(self.shard)) for row in line]
+    def redo(self, again: AbstractSet[str]) -> int:
+        """Forget the cells that ended in one of some statuses, so that they are done again; return how many."""
+        gone = [key for path in parts(self.path).values() for key in without_cells(path, again)]
+        for key in gone:
+            self.ledger.forget(key)
+        return len(gone)
 
-    def append(self, key: Key, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Store the rows of one finished cell: one flushed line."""
-        if self._journal is None:
-            self._journal = Journal(self._journal_path(self.shard))
-        self._journal.append(list(rows))
-        self.done |= {key: statuses(rows)[key]}
+    def finished(self, shard: int) -> dict[Key, str]:
+        """Read a shard that somebody finished, and note its cells.
 
-    def event(self, name: str, /, **facts: Any) -> None:
-        """Add a line to ``events.jsonl``; the only place with times in it."""
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        with explained(self.path / EVENTS), open(self.path / EVENTS, "a", encoding="utf-8") as handle:
-            handle.write(json.dumps({"time": now, "event": name, **facts}, ensure_ascii=False, default=str) + "\n")
+        Raises:
+            Mismatch: If it is not there or damaged.
+        """
+        cells = read_cells(part_path(self.path, shard))
+        self._mark(cells)
+        return cells
 
     def describe(self, **facts: Any) -> None:
         """Write ``run.json``: the identity, and what else is worth knowing."""
@@ -78,24 +118,57 @@ class RunFolder:
         }
         write_json_atomic(self.path / RUN, content)
 
-    def finish(self) -> None:
-        """Turn the journal into a part."""
-        rows = self._journal_rows()
-        self.close()
-        if rows:
-            write_rows(self.path / ROWS / f"part-{self.shard:04d}.parquet", rows)
-            self._journal_path(self.shard).unlink()
-            self.shard += 1
 
-    def close(self) -> None:
-        """Close the journal; it stays for the next time."""
-        if self._journal is not None:
+class ShardJournal:
+    """The rows of a shard while it is worked on, by one process alone; use as a context manager.
+
+    Attributes:
+        done: Its finished cells and how they ended.
+    """
+
+    def __init__(self, run: Path, shard: int) -> None:
+        self._run, self._shard, self._path = run, shard, journal_path(run, shard)
+        self._journal = Journal(self._path, alone=True)
+        self.done: dict[Key, str] = {}
+        try:
+            for line in read_lines(self._path):
+                self.done |= statuses(line)
+        except BaseException:
             self._journal.close()
-            self._journal = None
+            raise
+
+    def append(self, key: Key, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Store the rows of one finished cell, one flushed line, and return how it ended."""
+        self._journal.append(list(rows))
+        self.done |= {key: statuses(rows)[key]}
+        return self.done[key]
+
+    def finish(self) -> None:
+        """Turn the journal into a part; one without rows leaves nothing."""
+        if self.done:
+            rows = (row for line in read_lines(self._path) for row in line)
+            write_rows(part_path(self._run, self._shard), rows)
+        self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._journal.close()
+
+
+def log_event(run: Path, name: str, /, **facts: Any) -> None:
+    """Add a line to ``events.jsonl``; the only place with times in it. Several processes may do so at once."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    line = json.dumps({"time": now, "event": name, **facts}, ensure_ascii=False, default=str) + "\n"
+    with explained(run / EVENTS), open(run / EVENTS, "ab") as handle:
+        with contextlib.suppress(OSError):  # a file system without locks: lines may mix
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.write(line.encode("utf-8", "backslashreplace"))
 
 
 @contextlib.contextmanager
-def open_run(out: Path, identity: Identity, *, fresh: bool = False) -> Iterator[RunFolder]:
+def open_run(out: Path, identity: Identity, ledger: Ledger, *, fresh: bool = False) -> Iterator[RunFolder]:
     """Open the folder of a run and hold it; what is done in it is kept unless `fresh`.
 
     Raises:
@@ -107,19 +180,52 @@ def open_run(out: Path, identity: Identity, *, fresh: bool = False) -> Iterator[
     path = out / identity.run_id
     with only_writer(path, "the run"):
         if (path / RUN).is_file():
-            stored = read_json(path / RUN)
-            ours = identity.to_json()
-            wrong = [name for name in ours if stored.get(name) != json.loads(json.dumps(ours[name]))]
-            if wrong:
-                raise NotComparable(f"{path} is another run", got=f"another {wrong[0]}", hint="--out another folder")
+            refuse_other(path, identity)
         if fresh:
             for name in _MADE_HERE:
                 shutil.rmtree(path / name, ignore_errors=True)
-        run = RunFolder(path, identity)
-        try:
-            yield run
-        finally:
-            run.close()
+        yield RunFolder(path, identity, ledger)
+
+
+def refuse_other(path: Path, identity: Identity) -> None:
+    """Check that a run is the one that a folder holds.
+
+    Raises:
+        NotComparable: Naming the ingredients that differ.
+    """
+    stored, ours = read_json(path / RUN), json.loads(json.dumps(identity.to_json()))
+    if not isinstance(stored, dict):
+        raise Mismatch(f"{path / RUN} is damaged", got=type(stored).__name__, hint="--fresh to start over")
+    wrong = list(_differences(stored, ours))
+    if wrong:
+        first, *others = wrong
+        more = f" (and {', '.join(name for name, *_ in others)})" if others else ""
+        name, got, expected = first
+        raise NotComparable(
+            f"{path} is another run: its {name} differs{more}",
+            got=_short(got),
+            expected=_short(expected),
+            hint="robench evaluate, which makes a run of its own for it",
+        )
+
+
+def _differences(
+    stored: Mapping[str, Any], ours: Mapping[str, Any], within: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, ours and the stored value of what differs; hashes of what is named anyway are left out."""
+    for name in sorted(set(ours) | (set(stored) if within else set())):
+        if name == "protocol_sha256":
+            continue
+        mine, theirs = ours.get(name), stored.get(name)
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            yield from _differences(theirs, mine, f"{within}{name}.")
+        elif mine != theirs:
+            yield f"{within}{name}", mine, theirs
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text[:8] if len(text) == 64 and text.isalnum() else text[:80]
 
 
 def versions() -> dict[str, str]:

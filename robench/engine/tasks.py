@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,9 @@ from robench.engine.cells import Cell, OnTheFly, PictureSource, is_able, needs_o
 from robench.engine.composed import makers
 from robench.engine.cset import CorruptedSet, depth_identity, is_set, open_set, set_identity
 from robench.engine.inputs import GIVEN_OR_MESH
+from robench.engine.ledger import Ledger
 from robench.engine.masks import StoredMasks, load_masker, refuse_without_masks
+from robench.engine.protocol import plain
 from robench.engine.recipes import Recipe, choose_recipe
 from robench.engine.selection import Selection, select, spread
 from robench.errors import UsageError
@@ -56,6 +60,18 @@ class Options:
         skip_unable: Leave out cells whose sample lacks what the corruption needs.
         fresh: Forget what is done.
         quiet: Show no progress.
+        in_process: Open the model in this process, for a debugger; its crash is then the run's.
+        workers: Processes that each open the model and work on shards of the run.
+        jobs: Processes that prepare and score for each model; 0 for a thread beside it.
+        retries: How often a sample is tried again whose model died, hung or ran out of memory.
+        timeout_s: Seconds that a sample may take in the model; 0 waits for ever.
+        max_failures: A count (``20``) or a share (``5%``) of cells; the run stops where more fail. None: if all do.
+        fail_fast: Stop at the first cell that fails.
+        redo: Statuses whose cells are done again.
+        shard_size: Cells a shard: how often rows become a file of their own.
+        json_events: Tell progress as JSON lines.
+        executor: Who runs the shards; see `robench.engine.executors`.
+        cluster: What the executor is told, by name.
     """
 
     model: str
@@ -84,6 +100,41 @@ class Options:
     skip_unable: bool = False
     fresh: bool = False
     quiet: bool = False
+    in_process: bool = False
+    workers: int = 1
+    jobs: int = 0
+    retries: int = 2
+    timeout_s: float = 1800.0
+    max_failures: str | None = None
+    fail_fast: bool = False
+    redo: tuple[str, ...] = ()
+    shard_size: int = 512
+    json_events: bool = False
+    executor: str = "local"
+    cluster: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; paths are absolute, so that they hold from another folder."""
+        return {
+            name: str(value.resolve()) if isinstance(value, Path) else plain(value)
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Options:
+        """Return the options that `to_json` was given.
+
+        Raises:
+            UsageError: If they are not of this version.
+        """
+        unknown = sorted(set(data) - {field.name for field in dataclasses.fields(cls)})
+        if unknown or "model" not in data:
+            raise UsageError("The options of this run are not understood", got=", ".join(unknown) or "no model")
+        values = dict(data)
+        for name in ("data", "cset", "checkpoint", "out", "depth_weights"):
+            if values.get(name) is not None:
+                values[name] = Path(values[name])
+        return cls(**values | {"redo": tuple(values.get("redo", ()))})
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,16 +171,35 @@ class Task:
         """Yield every cell, sample by sample, clean first."""
         return plan_cells(self.selection.samples, self.recipe)
 
+    def cell(self, number: int) -> Cell:
+        """Return a cell by its place in `cells`."""
+        sample, condition = divmod(number, len(self.conditions))
+        return Cell(self.selection.samples[sample], *self.conditions[condition])
+
+    @functools.cached_property
+    def conditions(self) -> tuple[tuple[str, int], ...]:
+        """Corruption and severity of each condition, clean first."""
+        return tuple(self.recipe.conditions())
+
+    def ledger(self) -> Ledger:
+        """Return a ledger of the cells, with none done."""
+        return Ledger([sample.sample_id for sample in self.selection.samples], self.conditions)
+
     def able(self, cell: Cell) -> bool:
         """True if the picture of a cell can be had."""
         return self.cset.able(cell) if self.cset is not None else is_able(cell, self.needs, self.depths)
 
+    @functools.cached_property
+    def left_out(self) -> int:
+        """How many cells have no picture, because their sample lacks what the corruption needs."""
+        return sum(not self.able(cell) for cell in self.cells())
+
     @property
     def size(self) -> int:
         """Number of cells."""
-        return len(self.selection.samples) * len(self.recipe.conditions())
+        return len(self.selection.samples) * len(self.conditions)
 
-    @property
+    @functools.cached_property
     def examples(self) -> frozenset[str]:
         """Ids of the samples that are kept as examples."""
         return frozenset(sample.sample_id for sample in spread(self.selection.samples, EXAMPLES))

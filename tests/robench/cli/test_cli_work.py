@@ -181,7 +181,7 @@ def test_mask_by_the_truth_is_refused(run, people: Path) -> None:
 
 @pytest.fixture
 def command(people: Path, tmp_path: Path) -> list[object]:
-    base = ["evaluate", "--model", "toy", "--data", people, "-c", "darker", "-s", "1,3", "--masker", "given"]
+    base = ["evaluate", "--model", "toy", "--data", people, "-c", "darker", "-s", "1,3", "--masker", "given", "--in-process"]
     return [*base, "--out", tmp_path / "runs"]
 
 
@@ -222,7 +222,27 @@ def test_evaluate_failure_limit(run, plugins, command, limit: list[str], code: i
     plugins.add_model(lambda request: Failure("failed", "no") if request.sample_id == "s1_0" else None)
     done = run(*command, *limit, "-q")
     assert done[0] == code
-    assert "9 reconstructions (3 failed, 6 ok; 9 made now)" in done[1]
+    if code == 0:
+        assert "9 reconstructions (3 failed, 6 ok; 9 made now)" in done[1]
+        return
+    assert "cells failed, more than allowed" in done[2]
+    again = run(*command, *limit, "-q")
+    assert again == done, "nothing more is tried while too many have failed"
+    finished = run(*command, "-q")
+    assert finished[0] == 0
+    assert "9 reconstructions (3 failed, 6 ok; " in finished[1]
+    assert "9 made now" not in finished[1], "what was done is kept"
+
+
+def test_evaluate_fail_fast_and_redo(run, plugins, command) -> None:
+    plugins.add_model(lambda request: Failure("failed", "no") if request.sample_id == "s1_0" else None)
+    code, _, err = run(*command, "--fail-fast", "-q")
+    assert code == 3
+    assert "1 of 4 cells failed" in err
+    assert run(*command, "-q")[0] == 0
+    plugins.add_model()
+    assert "9 reconstructions (3 failed, 6 ok; 0 made now)" in run(*command, "-q")[1], "a failure is a result"
+    assert "9 reconstructions (9 ok; 3 made now)" in run(*command, "--redo", "failed", "-q")[1]
 
 
 def test_evaluate_when_all_fail(run, plugins, command) -> None:
@@ -241,7 +261,7 @@ def test_evaluate_tells_of_rows_without_penalty(run, command, people: Path) -> N
 
 def test_evaluate_photographs(run, make_people, tmp_path: Path) -> None:
     photos = make_people(mesh=False, mask=False, depth=False, name="photos")
-    arguments = ["--model", "toy", "--data", photos, "-c", "darker", "-s", "1", "--masker", "none", "-q"]
+    arguments = ["--model", "toy", "--data", photos, "-c", "darker", "-s", "1", "--masker", "none", "-q", "--in-process"]
     code, out, _ = run("evaluate", *arguments, "--out", tmp_path / "runs")
     assert code == 0
     assert "no ground truth" in out

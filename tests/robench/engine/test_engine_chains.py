@@ -616,7 +616,9 @@ def test_a_part_that_fails_is_a_failed_picture(people: Path, tmp_path: Path, plu
 
 def test_evaluate_tables_plots_and_sheet(recipe: Recipe, people: Path, tmp_path: Path) -> None:
     path = tmp_path / "evening.yaml"
-    options = Options(model="toy", data=people, recipe=str(path), masker="given", out=tmp_path / "runs", quiet=True)
+    options = Options(
+        model="toy", data=people, recipe=str(path), masker="given", out=tmp_path / "runs", quiet=True, in_process=True
+    )
     run = evaluate(options)
     assert (run.cells, run.failed) == (30, 0)
     rows = read_rows(run.folder)
@@ -624,7 +626,9 @@ def test_evaluate_tables_plots_and_sheet(recipe: Recipe, people: Path, tmp_path:
     assert list(versions["far-and-dark"]) == ["chain side_step@1:4 + darker@1:2"]
     assert set(rows.loc[rows["corruption"] == "far-and-dark", "severity"]) == {4}
     folder = write_set(select(people), recipe, 0, tmp_path / "csets", quiet=True).folder
-    stored = evaluate(Options(model="toy", cset=folder, masker="given", out=tmp_path / "stored", quiet=True))
+    stored = evaluate(
+        Options(model="toy", cset=folder, masker="given", out=tmp_path / "stored", quiet=True, in_process=True)
+    )
     assert stored.folder.name == run.folder.name, "stored or made on the fly, the pictures are the same"
     said = json.loads((run.folder / "run.json").read_text())["recipe"]["composed"]
     assert said["far-and-dark"]["chain"][0] == {"corruption": "side_step", "severity": 4}

@@ -38,6 +38,7 @@ def options(people: Path, tmp_path: Path, plugins) -> Options:
         masker="given",
         out=tmp_path / "runs",
         quiet=True,
+        in_process=True,
     )
 
 
@@ -83,7 +84,7 @@ def test_run_json_says_what_it_was(options: Options) -> None:
     assert said["protocol"]["penalty"]["model"] == "mean-body"
     assert [m["name"] for m in said["protocol"]["metrics"]] == ["height_error_cm", "mask_iou"]
     events = [json.loads(line)["event"] for line in (result.folder / "events.jsonl").read_text().splitlines()]
-    assert events == ["started", "finished"]
+    assert events == ["started", "shard", "finished"]
 
 
 def test_resumed_run_equals_an_undisturbed_one(options: Options, plugins) -> None:
@@ -500,7 +501,7 @@ def test_another_run_in_the_folder(options: Options) -> None:
     folder = evaluate(options).folder
     said = json.loads((folder / "run.json").read_text()) | {"checkpoint_sha256": "1" * 64}
     (folder / "run.json").write_text(json.dumps(said))
-    with pytest.raises(NotComparable, match="another checkpoint_sha256"):
+    with pytest.raises(NotComparable, match="its checkpoint_sha256 differs"):
         evaluate(options)
 
 

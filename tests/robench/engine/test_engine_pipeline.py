@@ -11,11 +11,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from robench.contracts import Failure, Mesh, Reconstruction
+from robench.contracts import Failure, Mesh, OpenReport, Reconstruction
 from robench.engine.batches import batched, prefetched
 from robench.engine.cells import Cell, OnTheFly
+from robench.engine.failures import is_out_of_memory
+from robench.engine.guard import Guard, Patience
 from robench.engine.journal import Journal, read_lines
-from robench.engine.pipeline import is_out_of_memory, prepare, reconstruct
+from robench.engine.model_process import answered
+from robench.engine.pipeline import Outcome, Prepared, prepare
 from robench.engine.progress import progress
 from robench.engine.selection import select
 from robench.errors import EnvironmentNotReady, Mismatch, SampleFailure
@@ -115,6 +118,29 @@ def ignore(*args: object, **kwargs: object) -> None:
     """An event sink."""
 
 
+class Asked:
+    """A model in this process that is what a test says it is."""
+
+    def __init__(self, act) -> None:
+        self.plugin = SimpleNamespace(reconstruct=act)
+
+    def opened(self) -> OpenReport:
+        return OpenReport("cpu", 0, "c0ffee")
+
+    def send(self, requests) -> None:
+        self.requests = requests
+
+    def receive(self, timeout_s):
+        return answered(self.plugin, self.requests, "cpu")
+
+
+def reconstruct(act, batch: list[Prepared], event=ignore, retries: int = 0) -> list[Outcome]:
+    guard = Guard(Asked(act), Patience(retries), event)
+    found = list(guard.reconstructed(batch, max(1, len(batch))))
+    assert [item for item, _ in found] == batch
+    return [outcome for _, outcome in found]
+
+
 def mesh(shift: float = 0.0) -> Reconstruction:
     vertices = np.eye(3, dtype=np.float32) + np.float32(shift)
     return Reconstruction(Mesh(vertices, np.array([[0, 1, 2]], np.int32)), frozenset())
@@ -129,10 +155,25 @@ def test_one_bad_request_fails_alone(batch) -> None:
             raise RuntimeError("CUDA out of memory")
         return [mesh() for _ in requests]
 
-    outcomes = reconstruct(SimpleNamespace(reconstruct=act), batch, "cpu", ignore)
+    outcomes = reconstruct(act, batch)
     assert sizes == [3, 1, 1, 1]
     assert [type(o.result) for o in outcomes] == [Reconstruction, Failure, Reconstruction]
     assert outcomes[1].result.kind == "oom"
+
+
+def test_memory_that_ran_out_is_tried_again(batch) -> None:
+    calls = []
+
+    def act(requests):
+        calls.append(len(requests))
+        if len(calls) < 4:
+            raise MemoryError
+        return [mesh() for _ in requests]
+
+    outcomes = reconstruct(act, batch, retries=2)
+    assert calls == [3, 1, 1, 1, 1, 1]
+    assert [outcome.attempt for outcome in outcomes] == [3, 1, 1]
+    assert all(isinstance(outcome.result, Reconstruction) for outcome in outcomes)
 
 
 def test_failures_keep_their_kind_and_events_their_trace(batch) -> None:
@@ -140,22 +181,18 @@ def test_failures_keep_their_kind_and_events_their_trace(batch) -> None:
         raise SampleFailure("no_detection", "nobody there")
 
     events = []
-    outcomes = reconstruct(
-        SimpleNamespace(reconstruct=act), batch[:1], "cpu", lambda name, /, **facts: events.append(facts)
-    )
+    outcomes = reconstruct(act, batch[:1], lambda name, /, **facts: events.append(facts))
     assert outcomes[0].result == Failure("no_detection", "nobody there")
     assert "SampleFailure" in events[0]["trace"]
 
 
 def test_wrong_number_of_answers_is_a_failure(batch) -> None:
-    outcomes = reconstruct(SimpleNamespace(reconstruct=lambda requests: []), batch, "cpu", ignore)
+    outcomes = reconstruct(lambda requests: [], batch)
     assert all("answered 0 of 1" in o.result.message for o in outcomes)
 
 
 def test_mesh_that_is_not_finite_is_degenerate(batch) -> None:
-    outcomes = reconstruct(
-        SimpleNamespace(reconstruct=lambda requests: [mesh(float("inf")) for _ in requests]), batch, "cpu", ignore
-    )
+    outcomes = reconstruct(lambda requests: [mesh(float("inf")) for _ in requests], batch)
     assert {o.result.kind for o in outcomes} == {"degenerate"}
 
 
@@ -164,7 +201,7 @@ def test_a_model_that_says_the_machine_is_not_ready_ends_the_run(batch) -> None:
         raise EnvironmentNotReady("the GPU fell off")
 
     with pytest.raises(EnvironmentNotReady, match="fell off"):
-        reconstruct(SimpleNamespace(reconstruct=act), batch[:1], "cpu", ignore)
+        reconstruct(act, batch[:1])
 
 
 def test_failed_preparation_does_not_reach_the_model(people: Path, plugins) -> None:
@@ -172,7 +209,7 @@ def test_failed_preparation_does_not_reach_the_model(people: Path, plugins) -> N
     sample = select(people).samples[0]
     prepared = prepare(Cell(sample, "clean", 0), OnTheFly(0), SimpleNamespace(), None, ignore)
     assert prepared.failure.kind == "failed"
-    assert reconstruct(SimpleNamespace(), [prepared], "cpu", ignore)[0].result is prepared.failure
+    assert reconstruct(None, [prepared])[0].result is prepared.failure
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,9 @@ def test_who_knows_the_camera_is_right_in_every_view(people: Path, tmp_path: Pat
     plugins.add("models", "oracle", lambda: Oracle(people))
     metrics = ["chamfer_cm", "chamfer_unaligned_cm", "mask_iou"]
     plugins.keep_only("metrics", *metrics)
-    options = Options(model="oracle", masker="given", metrics=metrics, out=tmp_path / "runs", quiet=True)
+    options = Options(
+        model="oracle", masker="given", metrics=metrics, out=tmp_path / "runs", quiet=True, in_process=True
+    )
     if stored:
         cset = write_set(select(people), custom_recipe(VIEWS, (2, 5)), 0, tmp_path / "csets", quiet=True).folder
         options = Options(**vars(options) | {"cset": cset})
