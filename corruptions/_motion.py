@@ -13,6 +13,8 @@ hid (filled from the farther side) or lies beyond the border (edge pixels go on)
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +67,8 @@ def motion_blur(image: Image, depth: Depth, path: Path, subframes: int) -> Image
 class _Scene:
     """A picture with depth, ready to be seen from along a path.
 
-    A view is made in strips and with buffers that are used again, since most of its time goes into memory.
+    A view is made in blocks that stay in the cache, and in buffers that are used again, since most of its time goes
+    into memory.
     """
 
     def __init__(self, image: Image, depth: Depth, path: Path) -> None:
@@ -82,11 +85,21 @@ class _Scene:
         self.grid_x = np.arange(width, dtype=np.float32) - self.centre[0]
         self.grid_y = (np.arange(height, dtype=np.float32) - self.centre[1])[:, None]
         self.x, self.y = (np.broadcast_to(grid, self.shape).ravel()[order] for grid in (self.grid_x, self.grid_y))
-        filled, self.behind_disparity = behind(image, self.disparity, self._reach())
-        self.behind = cv2.cvtColor(filled, cv2.COLOR_RGB2RGBA)
         # One spare pixel all round takes what falls outside.
         self.seen = np.empty((height + 2, width + 2), np.float32)
+        self.frame = np.empty((height, width, 4), np.uint8)
+        self.from_x, self.from_y = np.empty((2, height, width), np.float32)
         self.rows = max(1, _BLOCK // width)
+        self.scale = np.empty(max(_BLOCK, width), np.float32)
+        self.place = np.empty(_BLOCK, np.float32)
+        self.cells = np.empty((2, _BLOCK), np.int32)
+        self.cell = np.empty(_BLOCK, np.intp)
+
+    @cached_property
+    def _behind(self) -> tuple[NDArray[np.uint32], Floats]:
+        """Flat colours, each as one number, and disparity of what near things hide; many a path uncovers nothing."""
+        image, far = behind(cv2.cvtColor(self.image, cv2.COLOR_RGBA2RGB), self.disparity, self._reach())
+        return cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).view(np.uint32).ravel(), far.ravel()
 
     def _reach(self) -> int:
         """Return the widest gap, in pixels, that can open between a near and a far point."""
@@ -101,17 +114,20 @@ class _Scene:
         u, v = self.path.shift
         return np.float32(1 - r), np.float32(tau * u * r), np.float32(tau * v * r)
 
-    def _source(self, tau: float, disparity: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Return where centred pixels (x, y) that see some disparity look in the source picture."""
+    def _scale(self, closer: np.float32, disparity: Floats) -> Floats:
+        """Return how much larger a pixel's source is, in a buffer."""
+        scale = self.scale[: disparity.size].reshape(disparity.shape)
+        np.multiply(disparity, closer, out=scale)
+        return np.subtract(1, scale, out=scale)
+
+    def _source(self, tau: float, disparity: Floats, at: tuple[Floats, Floats], to: tuple[Floats, Floats]) -> None:
+        """Write where centred pixels (x, y) that see some disparity look in the source picture."""
         closer, *shifts = self._step(tau)
-        scale = 1 - closer * disparity if closer else None
-        places = []
-        for at, shift, centre in zip((x, y), shifts, self.centre, strict=True):
-            place = shift * disparity
-            place += at if scale is None else at * scale
+        scale = self._scale(closer, disparity) if closer else np.float32(1)
+        for grid, place, shift, centre in zip(at, to, shifts, self.centre, strict=True):
+            np.multiply(disparity, shift, out=place)
+            place += grid * scale
             place += centre
-            places.append(place)
-        return places[0], places[1]
 
     def _see(self, tau: float) -> Floats:
         """Return the disparity that every pixel sees, -1 where no source point arrives."""
@@ -127,18 +143,24 @@ class _Scene:
         for start in range(0, count, _BLOCK):
             block = slice(start, min(start + _BLOCK, count))
             disparity = self.near_last[block]
-            scale = 1 - closer * disparity if closer else None
-            cells = []
-            for at, shift, centre, most in zip((self.x, self.y), shifts, self.centre, (width, height), strict=True):
-                place = shift * disparity
+            place, cell = self.place[: len(disparity)], self.cell[: len(disparity)]
+            column, row = self.cells[:, : len(disparity)]
+            scale = self._scale(closer, disparity) if closer else None
+            for cells, at, shift, centre, most in zip(
+                (column, row), (self.x, self.y), shifts, self.centre, (width, height), strict=True
+            ):
+                np.multiply(disparity, shift, out=place)
                 np.subtract(at[block], place, out=place)
                 if scale is not None:
                     place /= scale
                 place += centre + 1
                 # What is clipped to >= 0 is floored by the conversion.
-                cells.append(np.clip(place, 0, most + 1, out=place).astype(np.int32))
-            cells[1] *= np.int32(width + 2)
-            flat[np.add(*cells, dtype=np.intp)] = disparity
+                np.clip(place, 0, most + 1, out=place)
+                np.copyto(cells, place, casting="unsafe")
+            row *= np.int32(width + 2)
+            row += column
+            np.copyto(cell, row)
+            flat[cell] = disparity
         # A point covers as many pixels as it is magnified, so that near surfaces have no cracks.
         side = max(2, int(np.ceil(1 / float(ends[1]))))
         return _pixels.spread(self.seen, side)[1:-1, 1:-1]
@@ -147,30 +169,35 @@ class _Scene:
         """Add the picture seen at a fraction of the path to an (H, W, 4) sum."""
         height = self.shape[0]
         seen = self._see(tau)
+        hole = seen < 0
         for top in range(0, height, self.rows):
             strip = slice(top, min(top + self.rows, height))
-            disparity = seen[strip]
-            hole = disparity < 0
-            np.copyto(disparity, self.disparity[strip], where=hole)
-            x, y = self._source(tau, disparity, self.grid_x, self.grid_y[strip])
-            frame = cv2.remap(self.image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            at = np.flatnonzero(hole)
-            if at.size:
-                self._uncover(tau, at, top, (x, y), frame)
-            cv2.accumulate(frame, total[strip])
+            disparity, x, y = seen[strip], self.from_x[strip], self.from_y[strip]
+            np.copyto(disparity, self.disparity[strip], where=hole[strip])
+            self._source(tau, disparity, (self.grid_x, self.grid_y[strip]), (x, y))
+            cv2.remap(self.image, x, y, cv2.INTER_LINEAR, self.frame[strip], cv2.BORDER_REPLICATE)
+        self._uncover(tau, np.flatnonzero(hole))
+        cv2.accumulate(self.frame, total)
 
-    def _uncover(self, tau: float, at: NDArray[np.intp], top: int, source: tuple[Floats, Floats], frame: Image) -> None:
-        """Draw what the person hid into the holes (flat positions in a strip) of a frame."""
+    def _uncover(self, tau: float, holes: NDArray[np.intp]) -> None:
+        """Draw what the person hid into the holes (flat positions) of the frame."""
         height, width = self.shape
-        x, y = (place.reshape(-1)[at] for place in source)
+        x, y = (place.ravel().take(holes) for place in (self.from_x, self.from_y))
         # A hole whose source lies in the picture was hidden by something near; else it lies beyond the border.
-        hidden = at[(x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)]
-        rows, columns = np.divmod(hidden, width)
-        far = self.behind_disparity[rows + top, columns]
-        x, y = self._source(tau, far, self.grid_x[columns], self.grid_y[rows + top, 0])
-        column = np.clip(np.rint(x), 0, width - 1).astype(np.intp)
-        row = np.clip(np.rint(y), 0, height - 1).astype(np.intp)
-        frame[rows, columns] = self.behind[row, column]
+        hidden = holes[(x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)]
+        if not hidden.size:
+            return
+        colours, disparity = self._behind
+        far = disparity.take(hidden)
+        rows, columns = np.divmod(hidden.astype(np.int32), np.int32(width))
+        x, y = np.empty((2, len(hidden)), np.float32)
+        for start in range(0, len(hidden), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            at = self.grid_x.take(columns[part]), self.grid_y.ravel().take(rows[part])
+            self._source(tau, far[part], at, (x[part], y[part]))
+        column_from = np.clip(np.rint(x), 0, width - 1).astype(np.intp)
+        row_from = np.clip(np.rint(y), 0, height - 1).astype(np.intp)
+        self.frame.view(np.uint32).reshape(-1)[hidden] = colours.take(row_from * width + column_from)
 
 
 def behind(image: Image, disparity: Floats, reach: int) -> tuple[Image, Floats]:
@@ -189,22 +216,22 @@ def behind(image: Image, disparity: Floats, reach: int) -> tuple[Image, Floats]:
     # The near thing must count as near so far inside its edge that no filling window below reaches its core.
     around = min(3 * reach + 2, max(disparity.shape))
     low, high = _pixels.lowest(disparity, around), _pixels.highest(disparity, around)
-    known = disparity <= (low + high) / 2
-    # One weight a pixel beside its colours; what is not known counts nothing.
-    weighted = cv2.copyTo(np.dstack([image, np.ones(known.shape, np.uint8)]), known.view(np.uint8))
-    weighted_far = disparity * known
+    known = cv2.compare(disparity, cv2.addWeighted(low, 0.5, high, 0.5, 0), cv2.CMP_LE)
+    # Alpha is the weight of a pixel beside its colours; what is not known counts nothing.
+    weighted = cv2.copyTo(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), known)
+    weighted_far = cv2.copyTo(disparity, known)
     colours, far = image.copy(), disparity.copy()
-    missing = np.flatnonzero(~known)
+    missing = np.flatnonzero(_pixels.highest(known, min(4 * reach, max(disparity.shape))) > known)
     half = 2
     # Windows that double in size: each gap is filled from the nearest background there is.
-    while missing.size and half < 4 * reach:
+    while missing.size:
         sums = _pixels.box_sum(weighted, half).reshape(-1, 4)
-        share = sums[:, 3][missing]
-        near = share > 0.5
+        weight = sums[:, 3].take(missing)
+        near = weight > 0.5
         if near.any():
-            now, share = missing[near], share[near]
-            colours.reshape(-1, 3)[now] = to_uint8(sums[now, :3] / share[:, None])
-            far.reshape(-1)[now] = _pixels.box_sum(weighted_far, half).reshape(-1)[now] / share
+            now, share = missing[near], weight[near] / np.float32(255)
+            colours.reshape(-1, 3)[now] = to_uint8(sums.take(now, axis=0)[:, :3] / share[:, None])
+            far.reshape(-1)[now] = _pixels.box_sum(weighted_far, half).ravel().take(now) / share
             missing = missing[~near]
         half *= 2
     return colours, far

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ _BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "replicate": cv2.BORDER_REPLICATE
 _INTERPOLATION = {"nearest": cv2.INTER_NEAREST, "linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC}
 
 Border = Literal["reflect", "replicate", "constant"]
+T = TypeVar("T", np.uint8, np.float32)
 
 
 def warp(
@@ -101,17 +102,17 @@ def box_sum(image: NDArray[Any], half: int) -> NDArray[np.float32]:
     return total
 
 
-def lowest(image: NDArray[np.float32], half: int) -> NDArray[np.float32]:
-    """Return the minimum over (2 half + 1)² windows."""
+def lowest(image: NDArray[T], half: int) -> NDArray[T]:
+    """Return the minimum over (2 half + 1)² windows of uint8 or float32."""
     side = 2 * half + 1
-    eroded: NDArray[np.float32] = cv2.erode(image, np.ones((side, side), np.uint8))
+    eroded: NDArray[T] = cv2.erode(image, np.ones((side, side), np.uint8))
     return eroded
 
 
-def highest(image: NDArray[np.float32], half: int) -> NDArray[np.float32]:
-    """Return the maximum over (2 half + 1)² windows."""
+def highest(image: NDArray[T], half: int) -> NDArray[T]:
+    """Return the maximum over (2 half + 1)² windows of uint8 or float32."""
     side = 2 * half + 1
-    dilated: NDArray[np.float32] = cv2.dilate(image, np.ones((side, side), np.uint8))
+    dilated: NDArray[T] = cv2.dilate(image, np.ones((side, side), np.uint8))
     return dilated
 
 
