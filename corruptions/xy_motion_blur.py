@@ -24,7 +24,14 @@ CARD = Card(
         "stochastic": True,
         "levels": "published",
         "formula": "mean over tau of the views x' = x - tau shift d_c / d",
-        "severities": exposures(FRAMES, range(16, 49, 8)),
+        "severities": {
+            s: {
+                **row,
+                "least_blur_widths": round(row["share"] * LEAST, 3),
+                "most_blur_widths": round(row["share"] * MOST * 2**0.5, 3),
+            }
+            for s, row in exposures(FRAMES, range(16, 49, 8)).items()
+        },
         "paper_severity": 1,
         "deviations": [
             "path as a share of the image width (50/512 to 75/512), drawn from a continuous range",

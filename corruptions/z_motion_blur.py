@@ -11,6 +11,8 @@ FRAMES = (20, 25, 30, 35, 38)
 """Frames that the published generator averages."""
 MOST = 30 / REFERENCE_WIDTH
 """End shift of a whole path, as a share of the image width."""
+NEAREST, FARTHEST = 0.5, 0.6
+"""Share of the distance to the subject that is left at the end of a whole path."""
 
 CARD = Card(
     name="z_motion_blur",
@@ -23,7 +25,10 @@ CARD = Card(
         "stochastic": True,
         "levels": "published",
         "formula": "mean over tau of the views magnified by d / (d + d_c (r - 1)), r = 1 + tau (zoom - 1)",
-        "severities": exposures(FRAMES, range(20, 37, 4)),
+        "severities": {
+            s: {**row, "most_magnification": round(1 / (1 + row["share"] * (NEAREST - 1)), 2)}
+            for s, row in exposures(FRAMES, range(20, 37, 4)).items()
+        },
         "paper_severity": 1,
         "deviations": [
             "shift of the path as a share of the image width (up to 30/512), drawn from a continuous range",
@@ -84,7 +89,7 @@ class ZMotionBlur(PathBlur):
     def sample(self, severity: int, shape: tuple[int, int], rng: np.random.Generator) -> Params:
         """Draw the path (shares of the image width, and the zoom) of one image."""
         shift = [float(rng.uniform(-MOST, MOST)), float(rng.uniform(-MOST, MOST))]
-        path = {"shift_of_width": shift, "zoom": float(rng.uniform(0.5, 0.6))}
+        path = {"shift_of_width": shift, "zoom": float(rng.uniform(NEAREST, FARTHEST))}
         return {**self.level(severity), **path}
 
     def path(self, params: Params, shift: tuple[float, float]) -> Path:

@@ -219,6 +219,15 @@ def test_one_draw_serves_all_severities():
     assert [round(d["share"], 3) for d in draws] == [0.322, 0.407, 0.492, 0.576, 0.627]
 
 
+def test_tables_say_what_the_eye_sees():
+    """The published lengths at width 512 and magnifications at the subject, which follow from frames and path."""
+    rows = load("xy_motion_blur").card.extra["severities"].values()
+    assert [512 * row["least_blur_widths"] for row in rows] == pytest.approx([16, 25, 33, 42, 50], abs=0.7)
+    assert [512 * row["most_blur_widths"] for row in rows] == pytest.approx([34, 52, 70, 88, 106], abs=0.7)
+    magnified = [row["most_magnification"] for row in load("z_motion_blur").card.extra["severities"].values()]
+    assert magnified == pytest.approx([1.19, 1.26, 1.33, 1.40, 1.46], abs=0.006)
+
+
 def test_draws_cover_the_published_range():
     rng = np.random.default_rng(0)
     shifts = np.array([load("xy_motion_blur").sample(1, (9, 9), rng)["shift_of_width"] for _ in range(400)]) * 512
