@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from robench.io.files import sha256_file, write_bytes_atomic
 N = TypeVar("N", bound=nn.Module)
 FORMAT = "robench-pifu/1"
 CONFIG_FILE = "pifu.json"
+_MOST_PARAMETERS = 500_000_000
+"""The published networks have 15 million; options that ask for more are refused before memory is taken for them."""
 _NAMED = 8  # keys of one kind that a message names before it counts the rest
 
 
@@ -74,6 +77,20 @@ def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str, hint: s
     Raises:
         UsageError: Naming every missing, unexpected and misshapen key, or values that are not finite.
     """
+    _check_fit(net, state, source, hint)
+    own = net.state_dict()
+    with torch.no_grad():
+        for group in alias_groups(net):
+            given = [state[k] for k in group if k in state]
+            if any(not torch.equal(given[0], other) for other in given[1:]):
+                raise UsageError(f"{source} gives different values to one tensor", got=" and ".join(group))
+            if given[0].is_floating_point() and not bool(torch.isfinite(given[0]).all()):
+                raise UsageError(f"{source} has weights that are not finite", got=group[-1])
+            own[group[0]].copy_(given[0])
+
+
+def _check_fit(net: nn.Module, state: Mapping[str, Tensor], source: str, hint: str) -> None:
+    """Compare names and shapes; errors as in `load_state`."""
     groups = alias_groups(net)
     own = net.state_dict()
     known = set(own)
@@ -91,14 +108,6 @@ def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str, hint: s
             if names
         ]
         raise UsageError(f"{source} does not fit the network", got="; ".join(found), hint=hint)
-    with torch.no_grad():
-        for group in groups:
-            given = [state[k] for k in group if k in state]
-            if any(not torch.equal(given[0], other) for other in given[1:]):
-                raise UsageError(f"{source} gives different values to one tensor", got=" and ".join(group))
-            if given[0].is_floating_point() and not bool(torch.isfinite(given[0]).all()):
-                raise UsageError(f"{source} has weights that are not finite", got=group[-1])
-            own[group[0]].copy_(given[0])
 
 
 def _listed(names: list[str]) -> str:
@@ -116,6 +125,7 @@ def read_official(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UsageError("There is no such checkpoint", got=str(path), expected="the file net_G of PIFu")
     try:
+        _refuse_packed(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # A damaged pickle can raise nearly anything; each case is the same news to the user.
@@ -133,6 +143,18 @@ def read_official(path: Path) -> dict[str, Tensor]:
             expected="tensors by name, as in PIFu's net_G and net_C",
         )
     return state
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse a zip with compressed members, which may unpack to any size; torch stores its tensors as they are.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("an archive with compressed members, which torch does not write")
 
 
 def _first_line(error: Exception) -> str:
@@ -196,23 +218,43 @@ def load_official(path: Path) -> Weights:
     shape_path = path / "net_G" if path.is_dir() else path
     colour_path = path / "net_C" if path.is_dir() and (path / "net_C").exists() else None
     options = folder / CONFIG_FILE
-    config = PifuConfig.from_json(options.read_text("utf-8")) if options.is_file() else OFFICIAL
-    shape, keys = _load_one(blank(ShapeNet, config), shape_path, "net_G")
+    config = _read_options(options) if options.is_file() else OFFICIAL
+    shape, keys = _load_one(ShapeNet, config, shape_path, "net_G")
     digest, colour = sha256_file(shape_path), None
     if colour_path is not None:
-        colour, more = _load_one(blank(ColourNet, config), colour_path, "net_C")
+        colour, more = _load_one(ColourNet, config, colour_path, "net_C")
         keys += more
         digest = hashlib.sha256((digest + sha256_file(colour_path)).encode()).hexdigest()
     return Weights(config, shape, colour, digest, keys)
 
 
-def _load_one(net: N, path: Path, name: str) -> tuple[N, int]:
+def _read_options(path: Path) -> PifuConfig:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The options {path} cannot be read", got=str(error)) from error
+    return PifuConfig.from_json(text)
+
+
+def _load_one(net_class: type[N], config: PifuConfig, path: Path, name: str) -> tuple[N, int]:
     state = read_official(path)
-    own = {k: v.shape for k, v in net.state_dict().items()}
-    fits = {k: v.shape for k, v in state.items()} == own
-    load_state(net, state, f"{path} as {name}", "" if fits else guess_config(state))
-    net.eval()
+    fits = {k: v.shape for k, v in state.items()} == _shapes(net_class, config)
+    net = _filled(net_class, config, state, f"{path} as {name}", "" if fits else guess_config(state))
     return net, len(state)
+
+
+def _filled(net_class: type[N], config: PifuConfig, state: Mapping[str, Tensor], source: str, hint: str = "") -> N:
+    """Return a network with the weights of a file, in evaluation mode; its memory is taken only once all fits."""
+    with torch.device("meta"):
+        outline = net_class(config)
+    if (count := count_parameters(outline)) > _MOST_PARAMETERS:
+        expected = f"at most {_MOST_PARAMETERS:,}"
+        raise UsageError(f"The options of {source} make a network of {count:,} parameters", expected=expected)
+    _check_fit(outline, state, source, hint)
+    net = blank(net_class, config)
+    load_state(net, state, source, hint)
+    net.eval()
+    return net
 
 
 def save_weights(
@@ -276,22 +318,19 @@ def load_own(path: Path) -> Weights:
         ) from error
     if metadata.get("format") != FORMAT:
         raise UsageError(f"{path} holds no PIFu", got=f"format {metadata.get('format')!r}", expected=repr(FORMAT))
-    config = PifuConfig.from_json(metadata["config"])
+    try:
+        config = PifuConfig.from_json(metadata["config"])
+        provenance = json.loads(metadata.get("provenance", "{}"))
+    except (KeyError, ValueError, RecursionError) as error:
+        raise UsageError(f"The metadata of {path} are damaged", got=f"{type(error).__name__}: {error}") from error
     parts: dict[str, dict[str, Tensor]] = {"net_G": {}, "net_C": {}}
     for key, value in state.items():
         name, _, rest = key.partition(".")
         if name not in parts:
             raise UsageError(f"{path} has a tensor of neither network", got=key, expected="net_G.… or net_C.…")
         parts[name][rest] = value
-    shape = blank(ShapeNet, config)
-    load_state(shape, parts["net_G"], f"{path} (net_G)")
-    shape.eval()
-    colour = None
-    if parts["net_C"]:
-        colour = blank(ColourNet, config)
-        load_state(colour, parts["net_C"], f"{path} (net_C)")
-        colour.eval()
-    provenance = json.loads(metadata.get("provenance", "{}"))
+    shape = _filled(ShapeNet, config, parts["net_G"], f"{path} (net_G)")
+    colour = _filled(ColourNet, config, parts["net_C"], f"{path} (net_C)") if parts["net_C"] else None
     return Weights(config, shape, colour, sha256_file(path), len(state), provenance)
 
 

@@ -19,6 +19,18 @@ ColourNorm = Literal["group", "batch", "instance"]
 Down = Literal["ave_pool", "conv64", "conv128"]
 Upsample = Literal["bicubic", "bilinear", "nearest"]
 
+# Options stand in checkpoints, which strangers make: none may ask for a network that no machine holds.
+_MOST_CHANNELS, _MOST_LAYERS = 4096, 32
+_MOST: Mapping[str, int] = {
+    "image_size": 8192,
+    "width": 1024,
+    "num_stack": 16,
+    "hourglass_depth": 8,
+    "hourglass_dim": _MOST_CHANNELS,
+    "num_views": 256,
+    "colour_width": 1024,
+    "colour_blocks": 64,
+}
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "norm": ("group", "batch"),
     "colour_norm": ("group", "batch", "instance"),
@@ -79,18 +91,15 @@ class PifuConfig:
                     got=repr(getattr(self, name)),
                     expected=", ".join(choices),
                 )
-        positive = (
-            "width",
-            "num_stack",
-            "hourglass_depth",
-            "hourglass_dim",
-            "num_views",
-            "colour_width",
-            "colour_blocks",
-        )
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise UsageError(f"PIFu's option '{name}' must be positive", got=str(getattr(self, name)))
+        for name, most in _MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                what = f"PIFu's option '{name}' must be positive and at most {most}"
+                raise UsageError(what, got=str(getattr(self, name)))
+        for name in ("mlp", "colour_mlp"):
+            layers = getattr(self, name)
+            if len(layers) > _MOST_LAYERS or max(layers, default=0) > _MOST_CHANNELS:
+                expected = f"at most {_MOST_LAYERS} layers of at most {_MOST_CHANNELS}"
+                raise UsageError(f"PIFu's option '{name}' is too large", got=str(layers), expected=expected)
         if self.width % 2:
             raise UsageError("PIFu's option 'width' must be even", got=str(self.width))
         if self.image_size % self.stride or self.image_size < self.stride:
@@ -134,7 +143,7 @@ class PifuConfig:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError("PIFu's options are not JSON", got=str(error)) from error
         if not isinstance(values, dict):
             raise UsageError("PIFu's options are not a JSON object", got=type(values).__name__)

@@ -176,7 +176,7 @@ def read_train_config(path: Path) -> TrainConfig:
 
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(
             f"Cannot read the training options in {path}", got=" ".join(str(error).split())[:200]
         ) from error

@@ -103,8 +103,8 @@ def frames(video: Path, every: int = 1) -> Iterator[tuple[int, Image]]:
 
     number = -1
     try:
-        # A path is never an address (concat:..., http:...), whatever it looks like, and a play list is no video: it could
-        # name other files.
+        # A path is never an address (concat:..., http:...), whatever it looks like, and a play list is no video: it
+        # could name other files.
         with av.open(f"file:{video.absolute()}", options={"format_whitelist": _CONTAINERS}) as container:
             if not container.streams.video:
                 raise UsageError(f"{video} has no picture in it", expected="a video")

@@ -25,6 +25,8 @@ from robench.data.ids import safe_id
 from robench.engine.cells import Cell, Change, Inputs, OnTheFly, Picture, apply, moved
 from robench.engine.composed import replayed
 from robench.engine.conditions import is_composed
+from robench.engine.cset_manifest import MANIFEST, REPAIR, checked, resume_command
+from robench.engine.cset_manifest import is_set as is_set
 from robench.engine.recipes import CLEAN, Recipe, RecipeCell
 from robench.engine.selection import Selection, select
 from robench.errors import Mismatch, NotComparable, SampleFailure, UsageError
@@ -33,7 +35,7 @@ from robench.io.images import STORED, PictureFormat, pixels_sha256, read_image, 
 
 FORMAT = 2
 """Version of the folder's layout; goes up when a reader must know."""
-MANIFEST, INDEX, JOURNAL = "manifest.json", "index.parquet", "index.wip.jsonl"
+INDEX, JOURNAL = "index.parquet", "index.wip.jsonl"
 COLUMNS = {
     "sample_id": "string",
     "subject_id": "string",
@@ -66,6 +68,7 @@ COLUMNS = {
 """Columns of the index. ``params``, ``affine``, ``view_change``, ``notes`` are JSON; ``true_mask`` is the hash of the
 true mask's pixels where the corruption drew one, else null; ``pixels_sha256`` outlives any PNG encoder."""
 
+_ALWAYS = (*list(COLUMNS)[:8], *list(COLUMNS)[11:17])  # up to ``params``, and from ``notes`` to ``file_sha256``
 FILES = (("path", "file_sha256"), ("mask_path", "mask_sha256"), ("depth_path", "depth_sha256"))
 """Columns that name a file of the set, and the columns of its hash."""
 
@@ -188,14 +191,19 @@ def read_index(path: Path) -> list[dict[str, Any]]:
     """Read an index.
 
     Raises:
-        Mismatch: If the file is damaged or lacks a column.
+        Mismatch: If the file is damaged, lacks a column or has one of another type.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    schema = pa.schema([(name, kind) for name, kind in COLUMNS.items()])
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(COLUMNS)).to_pylist()
-    except (OSError, pa.ArrowException, KeyError) as error:
+        # A file, not a path: Arrow takes a folder of that name for a data set, and would read what lies in it.
+        with path.open("rb") as file:
+            rows: list[dict[str, Any]] = pq.read_table(file, columns=list(COLUMNS)).cast(schema).to_pylist()
+        if any(row[name] is None for row in rows for name in _ALWAYS):
+            raise ValueError("an empty field")
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise Mismatch(f"The index {path} is damaged", got=str(error)[:200], hint="robench corrupt again") from error
     return rows
 
@@ -334,20 +342,24 @@ class CorruptedSet:
         if row is None:
             if cell.key in self._failures:
                 raise SampleFailure("failed", self._failures[cell.key])
-            raise Mismatch(f"{self.folder} has no picture of {cell.key}", hint=_REPAIR)
+            raise Mismatch(f"{self.folder} has no picture of {cell.key}", hint=REPAIR)
         path = safe_join(self.folder, row["path"])
         try:
             image = read_image(path)
         except SampleFailure as error:
-            raise Mismatch(f"A picture of {self.folder} is damaged", got=str(error), hint=_REPAIR) from error
-        affine, view_change = (
-            None if row[key] is None else np.asarray(json.loads(row[key]), np.float64)
-            for key in ("affine", "view_change")
-        )
-        change = Change(image, affine, json.loads(row["notes"]), view_change, self._true_mask(row))
-        picture = moved(self.inputs(cell.sample), change, json.loads(row["params"]), row["corruption_version"])
+            raise Mismatch(f"A picture of {self.folder} is damaged", got=str(error), hint=REPAIR) from error
+        try:
+            affine, view_change = (
+                None if row[key] is None else np.asarray(json.loads(row[key]), np.float64).reshape(shape)
+                for key, shape in (("affine", (2, 3)), ("view_change", (4, 4)))
+            )
+            params, notes = json.loads(row["params"]), json.loads(row["notes"])
+        except (ValueError, TypeError, RecursionError) as error:
+            raise Mismatch(f"A row of the index of {self.folder} is damaged", got=str(error), hint=REPAIR) from error
+        change = Change(image, affine, notes, view_change, self._true_mask(row))
+        picture = moved(self.inputs(cell.sample), change, params, row["corruption_version"])
         if picture.sha256 != row["pixels_sha256"]:
-            raise Mismatch(f"{path} is not the picture that the index describes", got="other pixels", hint=_REPAIR)
+            raise Mismatch(f"{path} is not the picture that the index describes", got="other pixels", hint=REPAIR)
         return picture
 
     def _true_mask(self, row: Mapping[str, Any]) -> Mask | None:
@@ -358,18 +370,10 @@ class CorruptedSet:
         try:
             mask = read_mask(path, (row["height"], row["width"]))
         except SampleFailure as error:
-            raise Mismatch(f"A true mask of {self.folder} is damaged", got=str(error), hint=_REPAIR) from error
+            raise Mismatch(f"A true mask of {self.folder} is damaged", got=str(error), hint=REPAIR) from error
         if pixels_sha256(mask) != row["true_mask"]:
-            raise Mismatch(f"{path} is not the mask that the index describes", got="other pixels", hint=_REPAIR)
+            raise Mismatch(f"{path} is not the mask that the index describes", got="other pixels", hint=REPAIR)
         return mask
-
-
-_REPAIR = "run the robench corrupt command of the set again: it makes anew what is damaged"
-
-
-def is_set(folder: Path) -> bool:
-    """True if the folder is a corrupted set, finished or not (data sets have a manifest, too)."""
-    return (folder / MANIFEST).is_file() and "cset_id" in read_json(folder / MANIFEST)
 
 
 def open_set(folder: Path) -> CorruptedSet:
@@ -387,10 +391,11 @@ def open_set(folder: Path) -> CorruptedSet:
         raise NotComparable(
             f"{folder} is of another layout", got=f"format {manifest.get('format')}", expected=str(FORMAT)
         )
-    if not manifest["complete"]:
-        raise UsageError(f"{folder} is not finished", hint=f"{manifest['command']}, which resumes")
+    if not manifest.get("complete"):
+        raise UsageError(f"{folder} is not finished", hint=f"{resume_command(manifest)}, which resumes")
+    checked(manifest, folder)
     rows = read_index(folder / INDEX)
-    if rows_sha256(rows) != manifest["index_sha256"]:
-        raise Mismatch(f"The index of {folder} is not the one of its manifest", hint=_REPAIR)
+    if rows_sha256(rows) != manifest.get("index_sha256"):
+        raise Mismatch(f"The index of {folder} is not the one of its manifest", hint=REPAIR)
     keyed = {(row["sample_id"], row["corruption"], row["severity"]): row for row in rows}
     return CorruptedSet(folder, manifest, keyed, OnTheFly(int(manifest["seed"])))

@@ -123,7 +123,10 @@ def set_items(cset: CorruptedSet) -> list[Item]:
 
 
 def _target(picture: str) -> str:
-    return str(PurePosixPath(picture).relative_to("images").with_suffix(".png"))
+    try:
+        return str(PurePosixPath(picture).relative_to("images").with_suffix(".png"))
+    except ValueError:
+        raise Mismatch("A picture of the set lies outside its images/", got=repr(picture)) from None
 
 
 def folder_items(pictures: Sequence[Path]) -> list[Item]:
@@ -168,7 +171,7 @@ def write_masks(
                         failed.append((item.name, error.message))
                         advance(1, 1)
                         continue
-                    sha256 = write_mask(folder / item.target, mask)
+                    sha256 = write_mask(safe_join(folder, item.target), mask)
                     done[item.name] = {"path": item.target, "sha256": sha256, "blank": not mask.any()}
                     journal.append({"name": item.name, **done[item.name]})
                     advance()
@@ -196,7 +199,7 @@ def _whole_masks(folder: Path, masker: Masker) -> dict[str, dict[str, Any]]:
 
     entries: dict[str, dict[str, Any]] = {}
     if (folder / RECORD).is_file():
-        record = read_json(folder / RECORD)
+        record = _record(folder)
         if record["masker"] != masker_identity(masker):
             raise UsageError(
                 f"{folder} holds masks of another masker",
@@ -213,6 +216,23 @@ def _whole_masks(folder: Path, masker: Masker) -> dict[str, dict[str, Any]]:
     }
 
 
+def _record(folder: Path) -> dict[str, Any]:
+    """Read what `write_masks` wrote last.
+
+    Raises:
+        Mismatch: If it is something else.
+    """
+    record = read_json(folder / RECORD)
+    try:
+        {"name", "version", "weights"} - record["masker"].keys()
+        sound = all(isinstance(e["path"], str) and isinstance(e["sha256"], str) for e in record["masks"].values())
+    except (TypeError, KeyError, AttributeError):
+        sound = False
+    if not sound:
+        raise Mismatch(f"{folder / RECORD} is damaged", hint="delete the folder and run robench mask again")
+    return dict(record)
+
+
 class StoredMasks:
     """Masks of a set that were made before by the same masker and weights.
 
@@ -224,7 +244,7 @@ class StoredMasks:
     def __init__(self, cset: CorruptedSet, masker: Masker) -> None:
         self.cset = cset
         self.folder = cset.folder / "masks" / folder_name(masker)
-        record = read_json(self.folder / RECORD) if (self.folder / RECORD).is_file() else {"masks": {}}
+        record = _record(self.folder) if (self.folder / RECORD).is_file() else {"masks": {}}
         self._entries: Mapping[str, Mapping[str, Any]] = record["masks"]
 
     def get(self, cell: Cell) -> Mask | None:

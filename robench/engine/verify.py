@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from robench.engine.cset import FILES, FORMAT, INDEX, MANIFEST, is_set, manifest_sha256, read_index, rows_sha256
+from robench.engine.cset import FILES, FORMAT, INDEX, is_set, manifest_sha256, read_index, rows_sha256
+from robench.engine.cset_manifest import MANIFEST, resume_command
 from robench.engine.masks import JOURNAL as MASKS_JOURNAL
 from robench.engine.masks import RECORD
 from robench.errors import Mismatch, RobenchError, UsageError
@@ -76,7 +77,7 @@ def verify_set(folder: Path) -> Verdict:
         kind: Kind = "changed" if (folder / MANIFEST).exists() else "missing"
         return Verdict(folder, 0, (Difference(kind, MANIFEST, error.what),))
     if not manifest["complete"]:
-        resume = f"resume with: {manifest.get('command', 'robench corrupt')}"
+        resume = f"resume with: {resume_command(manifest)}"
         return Verdict(folder, 0, (Difference("unfinished", MANIFEST, resume),))
     found = [] if manifest.get("manifest_sha256") == manifest_sha256(manifest) else [_changed(MANIFEST)]
     expected: dict[str, str | None] = {MANIFEST: None, INDEX: None}
