@@ -54,16 +54,19 @@ def show(
     from robench.engine.protocol import card_json
 
     facts = {"kind": kind.removesuffix("s"), "origin": registry.entries(as_kind(kind))[name].origin, **card_json(card)}
+    told = None
+    if strip is not None:
+        from robench.cli._strip import write_strip
+
+        told = write_strip(name, strip, on)  # before the card, below which an error would be lost
     if json_:
         import json
 
         typer.echo(json.dumps(facts, indent=2))
     else:
         _print_card(facts)
-    if strip is not None:
-        from robench.cli._strip import write_strip
-
-        typer.echo(write_strip(name, strip, on), err=json_)
+    if told is not None:
+        typer.echo(told, err=json_)
 
 
 def _show_recipe(name: str, path: Path, as_json: bool) -> None:

@@ -254,8 +254,8 @@ def test_a_strip_of_a_corruption(run, people: Path, tmp_path: Path) -> None:
 )
 def test_strip_usage(run, tmp_path: Path, monkeypatch, words: list[str], says: str) -> None:
     monkeypatch.chdir(tmp_path)
-    code, _, err = run("show", *words)
-    assert (code, says in err) == (2, True), err
+    code, out, err = run("show", *words)
+    assert (code, out, says in err) == (2, "", True), err
     assert not list(tmp_path.glob("s.*"))
 
 
