@@ -20,7 +20,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import robench
-from robench.errors import ExitCode, RobenchError
+from robench.errors import ExitCode, RobenchError, printable
 
 VERBS = (
     "list",
@@ -31,6 +31,8 @@ VERBS = (
     "verify",
     "mask",
     "evaluate",
+    "status",
+    "resume",
     "train",
     "parity",
     "report",
@@ -93,7 +95,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _stop(message: str, code: ExitCode) -> NoReturn:
-    typer.echo(message, err=True)
+    typer.echo("\n".join(printable(line) for line in message.split("\n")), err=True)
     raise SystemExit(int(code))
 
 
@@ -121,7 +123,10 @@ def _keep(text: str) -> Path | None:
     """Write a traceback to a file named by its content; None where even that cannot be written."""
     try:
         path = Path(tempfile.gettempdir()) / f"robench-{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"
-        path.write_text(text)
+        # In a folder that everybody writes to: whoever guessed the name must not choose what is overwritten.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
     except OSError:
         return None
     return path

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from robench.cli import _work
-from robench.errors import ExitCode, UsageError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from robench.engine.evaluate import RunResult
-    from robench.engine.tasks import Options
+from robench.cli import _evaluation, _work
+from robench.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -66,12 +60,7 @@ def evaluate(
         str,
         typer.Option("--keep-meshes", help="none | examples (3 samples) | failed (and the examples) | all"),
     ] = "examples",
-    max_failures: Annotated[
-        str | None,
-        typer.Option(
-            "--max-failures", help="Stop with exit code 3 beyond so many: 20, or 5%; if left out: if all fail."
-        ),
-    ] = None,
+    max_failures: _evaluation.MaxFailuresOption = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
     retries: Annotated[
         int,
@@ -80,10 +69,7 @@ def evaluate(
     timeout: Annotated[
         float, typer.Option("--timeout", min=0, help="Seconds that a sample may take in the model; 0: any time.")
     ] = 1800.0,
-    redo: Annotated[
-        str | None,
-        typer.Option("--redo", help="Do cells again that ended as one of these: failed,timeout,oom,..."),
-    ] = None,
+    redo: _evaluation.RedoOption = None,
     workers: Annotated[
         int,
         typer.Option("--workers", min=1, help="Processes that each open the model; with cuda, one a GPU."),
@@ -100,6 +86,7 @@ def evaluate(
     skip_unable: _work.SkipUnableOption = False,
     fresh: _work.FreshOption = False,
     plan: _work.PlanOption = False,
+    profile: _evaluation.ProfileOption = False,
     json_: _work.JsonOption = False,
     quiet: _work.QuietOption = False,
 ) -> None:
@@ -108,9 +95,8 @@ def evaluate(
     Writes one row a sample, corruption, severity and metric; a failure is a row with a penalty, never a gap. Running
     the same command again resumes. Ends with the degradation table: one row a corruption, clean first.
     """
-    from robench.engine.tasks import Options, failure_limit
+    from robench.engine.tasks import Options
 
-    allowed = failure_limit(max_failures)
     options = Options(
         model=model,
         data=data,
@@ -149,16 +135,9 @@ def evaluate(
         json_events=json_,
     )
     if plan:
-        _say_plan(options, json_)
-        return
-    from robench.engine.evaluate import evaluate as run
-
-    with _work.resumable():
-        result = run(options)
-    _say(result, json_)
-    if result.failed > allowed(result.cells):
-        typer.echo(f"{result.failed} of {result.cells} reconstructions failed, more than allowed", err=True)
-        raise typer.Exit(int(ExitCode.TOO_MANY_FAILURES))
+        _evaluation.say_plan(options, json_)
+    else:
+        _evaluation.run_and_say(options, profile=profile, json_=json_)
 
 
 def _model_options(texts: list[str] | None, resolution: int | None) -> dict[str, str]:
@@ -169,85 +148,3 @@ def _model_options(texts: list[str] | None, resolution: int | None) -> dict[str,
             raise UsageError("--model-option is not understood", got=f"'{text}'", expected="NAME=VALUE, as crop=auto")
         found[name.strip()] = value.strip()
     return found
-
-
-def _say_plan(options: Options, json_: bool) -> None:
-    from robench.engine.tasks import plan_task
-
-    task = plan_task(options)
-    facts: dict[str, Any] = {
-        "model": options.model,
-        "dataset": task.selection.dataset,
-        "samples": len(task.selection.samples),
-        "subjects": len({sample.subject_id for sample in task.selection.samples}),
-        "recipe": task.recipe.name,
-        "conditions": len(task.conditions),
-        "reconstructions": task.size - task.left_out,
-        "left_out": task.left_out,
-        "metrics": [metric.card.name for metric in task.metrics],
-        "rows": task.size * len(task.metrics),
-        "masker": task.masker.card.name,
-        "cset_id": task.cset_id,
-        "out": str(options.out),
-    }
-    if json_:
-        _print_json(facts)
-        return
-    for name, value in facts.items():
-        typer.echo(f"{name:>16}  {', '.join(value) if isinstance(value, list) else value}")
-
-
-def _say(result: RunResult, json_: bool) -> None:
-    from robench.analysis import degradation_table, read_rows
-
-    rows = read_rows(result.folder)
-    shown = _shown(rows)
-    table = degradation_table(rows, shown) if shown else None
-    if json_:
-        import json
-
-        records = json.loads(table.to_json(orient="records")) if table is not None else []
-        facts = {"run": str(result.folder), "run_id": result.folder.name, "cells": result.cells, "made": result.made}
-        _print_json({**facts, "statuses": dict(result.statuses), "failed": result.failed, "table": records})
-        return
-    if table is not None:
-        from rich.console import Console
-
-        from robench.reporting.tables import print_table
-
-        print_table(table, Console())
-    else:
-        typer.echo("The data has no ground truth, so there is nothing to measure; the meshes are in the run.")
-    _say_unscored(rows)
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(result.statuses.items()))
-    typer.echo(f"\n{result.folder}: {result.cells} reconstructions ({counts}; {result.made} made now)")
-    typer.echo(f"next: robench report {result.folder}")
-
-
-def _shown(rows: pd.DataFrame) -> list[str]:
-    """Return the metrics of the table: the headline ones that were measured, else whatever was."""
-    from robench.analysis.degradation import MASK_IOU, METRICS
-
-    measured = list(dict.fromkeys(rows.loc[rows["status"] != "skipped", "metric"]))
-    others = [name for name in measured if name != MASK_IOU]
-    return [name for name in METRICS if name in measured] or others or measured
-
-
-def _say_unscored(rows: pd.DataFrame) -> None:
-    """Say which samples have neither value nor penalty: their conditions have no number in the table."""
-    from robench.engine.rows import FAILED
-
-    bad = rows[rows["status"].isin(FAILED) & rows["failure_value"].isna()]
-    if len(bad):
-        first = bad.iloc[0]
-        typer.echo(
-            f"{bad['sample_id'].nunique()} samples have neither value nor penalty, such as '{first['sample_id']}': "
-            f"{first['message']}. Leave them out with --subjects, or mend the data and run with --fresh.",
-            err=True,
-        )
-
-
-def _print_json(facts: dict[str, Any]) -> None:
-    import json
-
-    typer.echo(json.dumps(facts, indent=2))

@@ -16,7 +16,7 @@ from robench.engine.masks import mask_source, source_of
 from robench.engine.progress import Advance, progress
 from robench.engine.protocol import card_json, track_of
 from robench.engine.rows import FAILED
-from robench.engine.run_folder import RunFolder, open_run
+from robench.engine.run_folder import RunFolder, open_run, refuse_other
 from robench.engine.shard import Job, Shard, ShardResult, run_shard
 from robench.engine.tasks import Options, Task, failure_limit, plan_task
 from robench.engine.watch import Watch
@@ -49,11 +49,12 @@ class RunResult:
         return sum(count for status, count in self.statuses.items() if status in FAILED)
 
 
-def evaluate(options: Options) -> RunResult:
+def evaluate(options: Options, resume: Path | None = None) -> RunResult:
     """Run a model over a recipe; what is done already is not done again.
 
     Args:
         options: What the user asked for.
+        resume: Folder of the run that this must be; None for whichever it is.
 
     Returns:
         Where the rows are and how many cells failed. A sample that fails is rows with a status and a penalty.
@@ -65,10 +66,11 @@ def evaluate(options: Options) -> RunResult:
         TooManyFailures: If more cells failed than allowed, with cells left. Finished work is kept.
     """
     task = plan_task(options)
-    with (
-        Workplace(task, options) as place,
-        open_run(options.out, place.identity, task.ledger(), fresh=options.fresh) as run,
-    ):
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(Workplace(task, options))
+        if resume is not None:
+            refuse_other(resume, place.identity, facts(task, place))
+        run = stack.enter_context(open_run(options.out, place.identity, task.ledger(), fresh=options.fresh))
         run.redo(frozenset(options.redo))
         shards = shards_of(run, task, options)
         todo = sum(len(shard) for shard in shards)

@@ -104,7 +104,7 @@ class _Lines:
         failures = f", {self.failures} failed" if self.failures else ""
         count = f"{self.finished}/{self.total} {self.unit}"
         rate = f"{_rate(self.finished, self.started)} {self.unit}/s"
-        self.stream.write(f"{self.label}: {count}, {rate}, {_clock(left)} left{failures}\n")
+        self.stream.write(f"{self.label}: {count}, {rate}, {clock(left)} left{failures}\n")
         self.stream.flush()
 
 
@@ -134,7 +134,8 @@ def _rate(finished: int, started: float) -> str:
     return f"{finished / max(time.monotonic() - started, 1e-6):.3g}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a time as ``m:ss`` or ``h:mm:ss``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

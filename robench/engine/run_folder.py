@@ -187,20 +187,30 @@ def open_run(out: Path, identity: Identity, ledger: Ledger, *, fresh: bool = Fal
         yield RunFolder(path, identity, ledger)
 
 
-def refuse_other(path: Path, identity: Identity) -> None:
+def refuse_other(path: Path, identity: Identity, facts: Mapping[str, Any] | None = None) -> None:
     """Check that a run is the one that a folder holds.
+
+    Args:
+        path: The folder.
+        identity: What the run must be.
+        facts: What ``run.json`` would say of it, to name what makes other pictures.
 
     Raises:
         NotComparable: Naming the ingredients that differ.
+        Mismatch: If the folder's ``run.json`` is damaged.
     """
-    stored, ours = read_json(path / RUN), json.loads(json.dumps(identity.to_json()))
+    stored, ours = read_json(path / RUN), json.loads(json.dumps({**(facts or {}), **identity.to_json()}))
     if not isinstance(stored, dict):
         raise Mismatch(f"{path / RUN} is damaged", got=type(stored).__name__, hint="--fresh to start over")
-    wrong = list(_differences(stored, ours))
+    names = list(identity.to_json())
+    wrong = list(_differences({n: stored.get(n) for n in names}, {n: ours[n] for n in names}))
+    if any(name == "cset_id" for name, *_ in wrong):
+        told = {name: part for name in _PICTURES for part in [ours.get(name)] if part is not None}
+        why = [d for d in _differences({n: stored.get(n) for n in told}, told) if d[0] in _PICTURES_OF]
+        wrong = [*why, *(d for d in wrong if d[0] != "cset_id" or not why)]
     if wrong:
-        first, *others = wrong
-        more = f" (and {', '.join(name for name, *_ in others)})" if others else ""
-        name, got, expected = first
+        (name, got, expected), *others = wrong
+        more = f" (and {', '.join(other for other, *_ in others)})" if others else ""
         raise NotComparable(
             f"{path} is another run: its {name} differs{more}",
             got=_short(got),
@@ -209,17 +219,31 @@ def refuse_other(path: Path, identity: Identity) -> None:
         )
 
 
+_PICTURES = ("dataset", "recipe", "seed")
+"""What ``run.json`` says of that which the pictures' id hashes ..."""
+_PICTURES_OF = frozenset(
+    {
+        "dataset.name",
+        "dataset.revision",
+        "dataset.split_sha256",
+        "recipe.conditions",
+        "recipe.composed",
+        "recipe.version",
+        "seed",
+    }
+)
+"""... and the parts of it that do count: not where the data lie."""
+
+
 def _differences(
     stored: Mapping[str, Any], ours: Mapping[str, Any], within: str = ""
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Yield name, ours and the stored value of what differs; hashes of what is named anyway are left out."""
-    for name in sorted(set(ours) | (set(stored) if within else set())):
-        if name == "protocol_sha256":
-            continue
+    """Yield the name, our and the stored value of whatever differs; the hash of what is named anyway is left out."""
+    for name in sorted(set(ours) | set(stored)):
         mine, theirs = ours.get(name), stored.get(name)
         if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
             yield from _differences(theirs, mine, f"{within}{name}.")
-        elif mine != theirs:
+        elif mine != theirs and name != "protocol_sha256":
             yield f"{within}{name}", mine, theirs
 
 

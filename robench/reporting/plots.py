@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from robench.errors import printable
 from robench.reporting.labels import corruption_label, metric_label, unit_label
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def series_of(table: pd.DataFrame, metric: str) -> list[tuple[str, pd.DataFrame]
     parts = list(rows.groupby(["model", "run_id", "masker"], sort=False))
     names: list[str] = []
     for fields in ((0,), (0, 2), (0, 2, 1)):
-        names = [", ".join(str(key[field]) for field in fields) for key, _ in parts]
+        names = [plain(", ".join(str(key[field]) for field in fields)) for key, _ in parts]
         if len(set(names)) == len(names):
             break
     return [(name, part) for name, (_, part) in zip(names, parts, strict=True)]
@@ -67,7 +68,7 @@ def bar_plot(table: pd.DataFrame, metric: str) -> Figure:
     thickness = 0.8 / len(series)
     labels = [_wrapped(name) for name in names]
     lines = max((label.count("\n") + 1 for label in labels), default=1)
-    figure, axes = _figure(ONE_COLUMN, 0.75 + 0.2 * max(len(names), 2) * max(1.0, 0.55 * len(series), 0.65 * lines))
+    figure, axes = new_figure(ONE_COLUMN, 0.75 + 0.2 * max(len(names), 2) * max(1.0, 0.55 * len(series), 0.65 * lines))
     ax = axes[0]
     for index, (label, part) in enumerate(series):
         colour = OKABE_ITO[index % len(OKABE_ITO)]
@@ -112,7 +113,7 @@ def severity_curves(table: pd.DataFrame, metric: str) -> Figure:
     across = min(4, len(names))
     down = -(-len(names) // across)
     width = TWO_COLUMNS if across > 2 else ONE_COLUMN
-    figure, axes = _figure(width, 0.55 + 1.15 * down, down, across)
+    figure, axes = new_figure(width, 0.55 + 1.15 * down, down, across)
     for ax, name in zip(axes, names, strict=False):
         for index, (label, part) in enumerate(series):
             _curve(ax, part, name, label, index)
@@ -159,7 +160,8 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
     return written
 
 
-def _figure(width: float, height: float, down: int = 1, across: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(width: float, height: float, down: int = 1, across: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure of a size in inches in this project's style, and its axes, row by row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -182,7 +184,12 @@ def _wrapped(name: str) -> str:
             line = part
         else:
             line = f"{line} + {part}" if line else part
-    return "\n".join([*lines, line])
+    return "\n".join(plain(text) for text in [*lines, line])
+
+
+def plain(text: str) -> str:
+    """Return a text that Matplotlib draws as it is: dollars are no formula, control characters are shown."""
+    return printable(text).replace("$", r"\$")
 
 
 def _clean_line(ax: Axes, part: pd.DataFrame, colour: str, *, alone: bool) -> None:
