@@ -23,6 +23,7 @@ from robench.engine.inputs import Inputs as Inputs
 from robench.engine.recipes import CLEAN, Recipe
 from robench.errors import RobenchError, SampleFailure, UsageError
 from robench.io.images import pixels_sha256
+from robench.io.memory import give_back
 from robench.rng import generator
 
 _KEPT_INPUTS = 4
@@ -330,8 +331,8 @@ class OnTheFly:
         """Return what lies on disk for a sample; the last few are kept."""
         found = self._inputs.pop(sample.sample_id, None)
         if found is None:
-            for other in self._inputs.values():
-                other.forget_scene()
+            if any([other.forget_scene() for other in self._inputs.values()]):
+                give_back()
             found = Inputs(sample, self.depths)
         self._inputs[sample.sample_id] = found
         while len(self._inputs) > _KEPT_INPUTS:

@@ -77,9 +77,13 @@ class Inputs:
 
         return MeshScene(read_mesh(self.sample.mesh), self.camera)
 
-    def forget_scene(self) -> None:
-        """Free the mesh and its tree, by far the largest things here; they are read again if asked for again."""
-        self.__dict__.pop("scene", None)
+    def forget_scene(self) -> bool:
+        """Free the mesh and its tree, by far the largest things here; they are read again if asked for again.
+
+        Returns:
+            True if there was a mesh in memory.
+        """
+        return self.__dict__.pop("scene", None) is not None
 
     @property
     def camera(self) -> Camera:

@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from robench.contracts import Sample
 from robench.engine.set_maker import Condition, Result, SetMaker, SetSpec
 from robench.errors import EnvironmentNotReady
+from robench.io.memory import give_back
 from robench.io.processes import end_with_parent, single_threaded
 
 _AHEAD = 3
@@ -38,6 +39,8 @@ def made(tasks: Iterator[Task], spec: SetSpec, jobs: int) -> Generator[Result, N
                 # A condition at a time: an interruption then loses one picture, not a sample's.
                 for condition in conditions:
                     yield maker.make(sample, [condition])
+        del maker  # what follows, above all the index, needs memory of its own
+        give_back()
         return
     with single_threaded():
         pool = ProcessPoolExecutor(

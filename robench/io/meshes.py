@@ -162,6 +162,12 @@ def _parse(path: Path, data: bytes, suffix: str) -> Mesh:
         from robench.io._obj import parse_obj
 
         return parse_obj(data, path.parent)
+    if suffix == ".ply":
+        from robench.io._ply import parse_ply
+
+        mesh = parse_ply(data)
+        if mesh is not None:
+            return mesh
     import trimesh
 
     scene = trimesh.load_scene(io.BytesIO(data), file_type=suffix[1:], process=False)

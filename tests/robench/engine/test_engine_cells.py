@@ -53,6 +53,23 @@ def test_pictures_do_not_depend_on_order(people: Path, plugins) -> None:
     assert corrupt_cell(darker, 8).params != one[darker.key].params
 
 
+def test_one_mesh_is_in_memory_at_a_time(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[str] = []
+    monkeypatch.setattr("robench.engine.cells.give_back", lambda: given_back.append("memory"))
+    first, second, third = select(people).samples
+    source = OnTheFly(0)
+    inputs = source.inputs(first)
+    vars(inputs)["scene"] = "a mesh with its tree"
+    assert "scene" in vars(source.inputs(first)), "kept as long as the sample is worked on"
+    assert given_back == []
+    source.inputs(second)
+    assert source.inputs(first) is inputs
+    assert "scene" not in vars(inputs)
+    assert given_back == ["memory"]
+    source.inputs(third)
+    assert given_back == ["memory"], "nothing to give back where no mesh was read"
+
+
 @pytest.mark.parametrize("name", ["bit_error", "xy_motion_blur", "iso_noise", "shadow", "frost"])
 def test_levels_of_a_sample_share_their_draw(name: str) -> None:
     """So that damaged bytes are nested, motion keeps its direction, and levels differ in strength alone."""

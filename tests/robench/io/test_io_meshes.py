@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import trimesh
 from PIL import Image
 
 from robench.contracts import Mesh
+from robench.io._ply import parse_ply
 from robench.io.images import UnreadableInput
 from robench.io.meshes import encode_ply, open_edges, read_mesh, write_mesh
 
@@ -54,6 +57,93 @@ def test_we_read_another_librarys_ply(tmp_path, ball, encoding):
     found = read_mesh(tmp_path / "a.ply")
     same(found, ball, 1e-4)
     np.testing.assert_array_equal(found.colours, ball.colours)
+
+
+def plys(ball):
+    """PLY files as other programs write them: the plain ones first, then those that only the general loader reads."""
+    kinds = dict.fromkeys("xyz", "double") | dict.fromkeys(("nx", "ny", "nz"), "float")
+    kinds |= dict.fromkeys(("red", "green", "blue", "alpha"), "uchar")
+    stored = {"double": "<f8", "float": "<f4", "uchar": "u1"}
+    vertex = np.zeros(len(ball.vertices), [(name, stored[kind]) for name, kind in kinds.items()])
+    for axis, name in enumerate("xyz"):
+        vertex[name] = ball.vertices[:, axis].astype(np.float64) / 3.0
+    for channel, name in enumerate(("red", "green", "blue")):
+        vertex[name] = ball.colours[:, channel]
+    corner = np.zeros(len(ball.faces), [("n", "u1"), ("v", "<u4", (3,))])
+    corner["n"], corner["v"] = 3, ball.faces
+
+    def ply(format_name="binary_little_endian", face=("property list uchar uint vertex_index",), end=b""):
+        lines = ["ply", f"format {format_name} 1.0", "comment made by hand", f"element vertex {len(vertex)}"]
+        lines += [
+            *(f"property {kind} {name}" for name, kind in kinds.items()),
+            f"element face {len(corner)}",
+            *face,
+            "end_header",
+            "",
+        ]
+        swap = (lambda a: a.astype(a.dtype.newbyteorder(">"))) if "big" in format_name else (lambda a: a)
+        return "\n".join(lines).encode() + swap(vertex).tobytes() + swap(corner).tobytes() + end
+
+    edge = (*["property list uchar uint vertex_index", "element edge 1"], *(f"property int vertex{k}" for k in "12"))
+    return {
+        "plain": ply(),
+        "ours": encode_ply(ball),
+        "uncoloured": encode_ply(Mesh(ball.vertices, ball.faces)),
+        "big-endian": ply("binary_big_endian"),
+        "edges": ply(face=edge, end=bytes(8)),
+        "carriage returns": ply().replace(b"\nend_header\n", b"\r\nend_header\r\n"),
+    }
+
+
+def test_the_quick_reader_of_ply_agrees_with_the_general_loader(tmp_path, ball):
+    read_quickly = []
+    for name, data in plys(ball).items():
+        (tmp_path / "a.ply").write_bytes(data)
+        found, quick = read_mesh(tmp_path / "a.ply"), parse_ply(data)
+        loaded = trimesh.load(io.BytesIO(data), file_type="ply", process=False)
+        np.testing.assert_array_equal(found.vertices, np.asarray(loaded.vertices, np.float32), err_msg=name)
+        np.testing.assert_array_equal(found.faces, loaded.faces, err_msg=name)
+        if name == "uncoloured":
+            assert found.colours is None
+        else:
+            np.testing.assert_array_equal(found.colours, loaded.visual.vertex_colors[:, :3], err_msg=name)
+        if quick is not None:
+            read_quickly.append(name)
+            np.testing.assert_array_equal(quick.faces, found.faces)
+    assert read_quickly == ["plain", "ours", "uncoloured"]
+
+
+def test_the_quick_reader_of_ply_leaves_what_it_does_not_know(ball):
+    data = encode_ply(ball)
+    assert parse_ply(data) is not None
+    others = {
+        "truncated": data[:-1],
+        "longer": data + b"\0",
+        "without header": data.replace(b"end_header", b"end_heade_"),
+        "textured": data.replace(b"element vertex", b"comment TextureFile a.png\nelement vertex"),
+        "with another property": data.replace(b"uchar red", b"uchar ref"),
+        "with 16-bit colours": data.replace(b"uchar red", b"ushort red"),
+        "with red twice": data.replace(b"uchar green", b"uchar red"),
+        "with a quadrilateral": data[:-13] + b"\4" + data[-12:],
+        "without z": data.replace(b"property float z\n", b""),
+        "without faces": encode_ply(Mesh(ball.vertices, ball.faces[:0])),
+        "with a count that is none": data.replace(b"element face ", b"element face -"),
+        "not of Latin letters": data.replace(b"ply\n", b"ply\ncomment \xff\n", 1),
+    }
+    for name, other in others.items():
+        assert parse_ply(other) is None, name
+
+
+def test_plain_meshes_are_read_without_the_general_loader(tmp_path, ball):
+    write_mesh(tmp_path / "a.ply.gz", ball)
+    code = (
+        "import sys; from pathlib import Path; from robench.io.meshes import read_mesh; read_mesh(Path(sys.argv[1]));"
+    )
+    code += "print([name for name in ('trimesh', 'scipy', 'networkx') if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.ply.gz"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("suffix", ["obj", "glb", "off"])
