@@ -1,19 +1,23 @@
-"""Ice on a window, grown from random numbers: feathers from the edges, hoar under them, stars between.
+"""Ice on a window, arranged by random numbers: feathers from the edges, hoar under them, stars between.
 
 A feather is a curved stem with branches on both sides, shorter towards the tip, each with barbs of its own: the habit
-of ice that grows along a cold pane. All lengths are shares of the short side, so that any size shows the same window.
+of ice that grows along a cold pane. Thousands of lines make one, so they are drawn once and kept in stock; a window has
+some sixty of them, at other places and mirrored or not. All lengths are shares of the short side, so that any size
+shows the same window.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import ceil
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from corruptions._base import Image
-from corruptions.common._layers import BITS, Layer8, enlarged, fit, gaussian16
+from corruptions.common._layers import Layer8, enlarged, fit, gaussian16
 from corruptions.common._plasma import plasma_over
 
 Floats = NDArray[np.float64]
@@ -25,6 +29,8 @@ _FEATHERS = 5
 """Feathers of a layer per short side of the rim."""
 _STEM_POINTS = 24
 _BRANCH_POINTS = 7
+_STOCK, _STOCK_SEED = 64, 20
+"""Feathers to choose from, and what they grow from."""
 _STARS = 130
 """Stars per squared short side."""
 _MOST = 200
@@ -36,9 +42,15 @@ _DEPTHS = (0.5, 0.75, 1.0)
 _LEVELS = (95, 160, 235)
 """Brightness of barbs, branches and stems."""
 _PANE = 66
-_TINT = np.array([[0.80, 0.90, 0.97], [10.0, 14.0, 20.0]])
-"""Gain and offset of red, green and blue: ice is white, the pane a dark blue."""
-_LIGHT = np.array([[-2, -1, 0], [-1, 0, 1], [0, 1, 2]], np.float32)
+_TINT = ((205, 10), (230, 14), (248, 20))
+"""Gain in 1/256 and offset of red, green and blue: ice is white, the pane a dark blue."""
+_STEPS = 1 << 15
+"""Of the weights of scene and ice: sums of two bytes times them are whole and exact in single precision."""
+_LIGHT = np.array([[-8, -4, 0], [-4, 3, 4], [0, 4, 8]], np.float32)
+"""In eighths: three of softened ice, and its slope towards the upper left."""
+_EIGHTHS = np.arange(0, 256 * 8, 8, dtype=np.int16)
+_LINES = 8 * np.int16(_PANE) + (np.arange(256, dtype=np.int16) * np.int16(7) >> 1)
+"""In eighths: the pane, and seven sixteenths of lines."""
 
 
 @dataclass(frozen=True)
@@ -91,24 +103,62 @@ def branched(parent: Lines, share: float, angle: float, jitter: float, count: in
     return grown(start, heading.ravel(), length.ravel(), bend.ravel(), count)
 
 
-def feathers(width: float, height: float, rng: np.random.Generator) -> list[Lines]:
-    """Return stems, branches and barbs of feathers that grow in from the edges of a pane (in short sides)."""
+@lru_cache(maxsize=8)
+def stock(short: int) -> tuple[tuple[tuple[Layer8, int], ...], ...]:
+    """Return feathers that grow down from a rim: drawn once in a process, from a seed of their own.
+
+    Args:
+        short: Pixels to the short side of the pane.
+
+    Returns:
+        Two rows, the feathers and their mirror images; a feather is its picture and the column of its root on top.
+    """
+    rng = np.random.Generator(np.random.PCG64(_STOCK_SEED))
+    heading = np.pi / 2 + rng.normal(0, 0.5, _STOCK)
+    length = 0.13 + 0.5 * rng.beta(1.3, 2.3, _STOCK)
+    bend = rng.normal(0, 0.9, _STOCK)
+    plain = tuple(_feather(short, *habit, rng) for habit in zip(heading, length, bend, strict=True))
+    mirrored = tuple((np.ascontiguousarray(tile[:, ::-1]), tile.shape[1] - 1 - root) for tile, root in plain)
+    return plain, mirrored
+
+
+def _feather(short: int, heading: float, length: float, bend: float, rng: np.random.Generator) -> tuple[Layer8, int]:
+    """Draw a stem with branches and barbs that has its root in the top row; return it and the root's column."""
+    stem = grown(np.zeros((1, 2)), np.array([heading]), np.array([length]), np.array([bend]), _STEM_POINTS)
+    branches = branched(stem, 0.27, 0.85, 0.09, _BRANCH_POINTS, rng)
+    barbs = branched(branches, 0.36, 0.85, 0.12, 2, rng)
+    parts = (barbs, branches, stem)
+    ends = np.concatenate([lines.points.reshape(-1, 2) for lines in parts]) * short
+    root = max(0, ceil(1 - ends[:, 0].min()))
+    tile = np.zeros((max(1, ceil(ends[:, 1].max() + 2)), root + max(1, ceil(ends[:, 0].max() + 2))), np.uint8)
+    for lines, level in zip(parts, _LEVELS, strict=True):
+        _drawn(tile, replace(lines, points=lines.points + np.array([root / short, 0.0])), short, level)
+    return tile, root
+
+
+def feathers(shape: tuple[int, int], rng: np.random.Generator) -> Layer8:
+    """Return a layer of feathers that grow in from all edges of an (H, W) pane, others for every generator."""
+    height, width = shape
+    kinds = stock(min(shape))
     # Places along the rim, evenly with jitter, so that no edge stays bare.
     rim = 2 * (width + height)
-    count = min(_MOST, round(_FEATHERS * rim))
-    at = (np.arange(count) + rng.uniform(-0.8, 0.8, count)) * (rim / count) % rim
-    corner = np.cumsum([0, width, height, width])
-    edge = np.searchsorted(corner, at, side="right") - 1
-    run = at - corner[edge]
-    x = np.choose(edge, [run, np.full_like(run, width), width - run, np.zeros_like(run)])
-    y = np.choose(edge, [np.zeros_like(run), run, np.full_like(run, height), height - run])
-    inward = np.radians(np.array([90.0, 180.0, 270.0, 0.0]))[edge]
-    heading = inward + rng.normal(0, 0.5, count)
-    length = 0.13 + 0.5 * rng.beta(1.3, 2.3, count)
-    stems = grown(np.stack([x, y], axis=1), heading, length, rng.normal(0, 0.9, count), _STEM_POINTS)
-    branches = branched(stems, 0.27, 0.85, 0.09, _BRANCH_POINTS, rng)
-    barbs = branched(branches, 0.36, 0.85, 0.12, 2, rng)
-    return [barbs, branches, stems]
+    count = min(_MOST, round(_FEATHERS * rim / min(shape)))
+    at = ((np.arange(count) + rng.uniform(-0.8, 0.8, count)) * (rim / count) % rim).astype(int)
+    kind, mirror = rng.integers(0, _STOCK, count), rng.integers(0, 2, count)
+    # Those of the left and right edges grow on the pane laid on its side.
+    upright, lying = np.zeros(shape, np.uint8), np.zeros((width, height), np.uint8)
+    edges = ((upright, width), (upright[::-1], width), (lying, height), (lying[::-1], height))
+    first = 0
+    for pane, length in edges:
+        for i in np.flatnonzero((at >= first) & (at < first + length)):
+            tile, root = kinds[mirror[i]][kind[i]]
+            left = int(at[i]) - first - root
+            seen = tile[: len(pane), max(0, -left) : length - left]
+            under = pane[: len(seen), max(0, left) :][:, : seen.shape[1]]
+            np.maximum(under, seen, out=under)
+        first += length
+    grown_in: Layer8 = cv2.max(upright, cv2.transpose(lying))
+    return grown_in
 
 
 def stars(width: float, height: float, rng: np.random.Generator) -> Lines:
@@ -148,19 +198,20 @@ def ice(shape: tuple[int, int], rng: np.random.Generator) -> Image:
     crystals = np.zeros((height, width), np.uint8)
     _drawn(crystals, stars(*size, rng), short, 130)
     for brightness in _DEPTHS:
-        for lines, level in zip(feathers(*size, rng), _LEVELS, strict=True):
-            _drawn(crystals, lines, short, round(level * brightness))
+        layer = feathers((height, width), rng)
+        cv2.max(crystals, cv2.convertScaleAbs(layer, alpha=brightness), dst=crystals)
     hoar = _hoar((height, width), rng)
-    soft = cv2.convertScaleAbs(gaussian16(crystals, 2.2 * short / _SHORT, 3.0, cv2.BORDER_REPLICATE), alpha=1 / 256)
-    relief = cv2.filter2D(soft, cv2.CV_16S, _LIGHT)
-    light = crystals * np.uint16(7) >> 4
-    light += soft * np.uint16(3) >> 3
-    light += hoar
-    lit = light.astype(np.int16)
-    lit += (relief >> 1) + np.int16(_PANE)
-    grey = np.clip(lit, 0, 255).astype(np.uint8)
-    tints = np.clip(np.rint(np.arange(256)[:, None] * _TINT[0] + _TINT[1]), 0, 255).astype(np.uint8)
-    window: Image = cv2.LUT(cv2.merge([fit(grey, shape)] * 3), tints[None])
+    sigma = 2.2 * short / _SHORT
+    # In whole numbers: the same on every machine.
+    sides = (2 * max(1, round(3 * sigma)) + 1,) * 2
+    soft = cv2.GaussianBlur(crystals, sides, sigma, borderType=cv2.BORDER_REPLICATE, hint=cv2.ALGO_HINT_ACCURATE)
+    # In eighths: softened ice with light from the upper left, the pane and the lines, and the hoar.
+    lit = cv2.filter2D(soft, cv2.CV_16S, _LIGHT)
+    cv2.add(lit, cv2.LUT(crystals, _LINES), dst=lit)
+    cv2.add(lit, cv2.LUT(hoar, _EIGHTHS), dst=lit)
+    np.maximum(lit, 0, out=lit)
+    grey = fit(cv2.convertScaleAbs(lit, alpha=1 / 8), shape)
+    window: Image = cv2.merge([cv2.convertScaleAbs(grey, alpha=gain / 256, beta=offset) for gain, offset in _TINT])
     return window
 
 
@@ -186,12 +237,6 @@ def behind(image: Image, window: Image, scene: float, ice_share: float) -> Image
     """
     if scene < 0 or ice_share < 0:
         raise ValueError(f"frost mixes with weights >= 0, got {scene} and {ice_share}")
-    table = np.arange(256) * (BITS / 2)
-    thinner, iced = (np.clip(np.rint(table * w), 0, 65535).astype(np.uint16) for w in (scene, ice_share))
-    planes = []
-    for seen, frozen in zip(cv2.split(image), cv2.split(window), strict=True):
-        total = cv2.LUT(seen, thinner)
-        cv2.add(total, cv2.LUT(frozen, iced), dst=total)
-        planes.append(cv2.convertScaleAbs(total, alpha=2 / BITS))
-    result: Image = cv2.merge(planes)
-    return result
+    thinner, iced = (round(weight * _STEPS) / _STEPS for weight in (scene, ice_share))
+    mixed: Image = cv2.addWeighted(image, thinner, window, iced, 0)
+    return mixed

@@ -11,7 +11,7 @@ from corruptions.common._source import PAPER
 
 CARD = Card(
     name="frost",
-    version="1",
+    version="2",
     summary="A frozen window: feathers of ice that grow in from its edges, hoar between them, over a dimmed scene.",
     reference=f"{PAPER}, frost; the ice is ours",
     extra={
@@ -27,8 +27,9 @@ CARD = Card(
             5: {"scene": 0.6, "ice": 0.75},
         },
         "deviations": [
-            "ice grown from a seed for every picture, not a crop of one of five photographs, which have no licence of "
-            "their own and may not be passed on: the weights a and b are published, the ice is not",
+            "ice of drawn feathers, arranged anew from a seed for every picture, not a crop of one of five "
+            "photographs, which have no licence of their own and may not be passed on: the weights a and b are "
+            "published, the ice is not",
             "rounded, not truncated, to 8 bits",
         ],
     },
@@ -51,9 +52,11 @@ class Frost:
         Raises:
             ValueError: If the image has a wrong shape or type, or a weight is negative.
         """
+        import cv2
+
         from corruptions.common._frost import behind, ice
 
         image = checked(image)
         window = ice(image.shape[:2], seeded(params["seed"]))
         result = behind(image, window, float(params["scene"]), float(params["ice"]))
-        return Corrupted(result, notes={"ice_mean": round(float(window.mean()), 3)})
+        return Corrupted(result, notes={"ice_mean": round(sum(cv2.mean(window)) / 3, 3)})

@@ -11,7 +11,7 @@ from skimage.color import hsv2rgb, rgb2hsv
 from skimage.metrics import structural_similarity
 
 from corruptions import load
-from corruptions.common._frost import behind, ice
+from corruptions.common._frost import behind, ice, stock
 from corruptions.common._layers import enlarged, fit, gaussian16, work_size
 from corruptions.common._plasma import plasma, plasma_over
 from corruptions.common._snow import Flakes, fallen, flakes
@@ -303,6 +303,16 @@ def test_ice_grows_in_from_all_edges(shape):
         detail.append((np.mean([s.std() for s in strip]), centre.std()))
     assert np.min(rim) > np.mean(middle) + 40
     assert np.mean(detail, axis=0)[0] > 1.5 * np.mean(detail, axis=0)[1]
+
+
+def test_feathers_of_the_stock_are_rooted_in_their_first_row_and_differ():
+    plain, mirrored = stock(200)
+    assert len(plain) == len(mirrored) > 50
+    for (tile, root), (other, mirrored_root) in zip(plain, mirrored, strict=True):
+        assert tile[:3, max(0, root - 2) : root + 3].max() > 100
+        assert np.array_equal(other, tile[:, ::-1])
+        assert other.shape[1] - 1 - mirrored_root == root
+    assert len({tile.tobytes() for tile, _ in plain}) == len(plain)
 
 
 def test_every_window_has_other_ice():
