@@ -69,13 +69,19 @@ def read_rows(run: Path) -> pd.DataFrame:
     missing = [name for name in _NEEDED if name not in rows]
     if missing:
         raise Mismatch(f"The rows of '{run}' are damaged", got=f"no column {', '.join(missing)}")
-    return _typed(rows).drop_duplicates(list(KEY), keep="last").reset_index(drop=True)
+    try:
+        rows = _typed(rows)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise Mismatch(f"The rows of '{run}' are damaged", got=str(error)[:200]) from error
+    return rows.drop_duplicates(list(KEY), keep="last").reset_index(drop=True)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+        # A file, not a path: of a folder of that name all files would be read.
+        with path.open("rb") as file:
+            return pd.read_parquet(file)
+    except Exception as error:  # a damaged file fails in as many ways as it has bytes
         raise Mismatch(f"The file of rows '{path}' is damaged", got=str(error)[:200]) from error
 
 
@@ -86,11 +92,14 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
             continue
         try:
             content = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):  # no newline after it: the crash came while it was written
                 return
             raise Mismatch(f"The file of rows '{path}' is damaged", got=f"line {number}: {error}") from error
-        yield from content if isinstance(content, list) else [content]
+        found = content if isinstance(content, list) else [content]
+        if not all(isinstance(row, dict) for row in found):
+            raise Mismatch(f"The file of rows '{path}' is damaged", got=f"line {number}: no row")
+        yield from found
 
 
 def _typed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -117,7 +117,7 @@ def gl() -> Iterator[Finding]:
     """Try an off-screen picture in a process of its own: a broken driver may end the process. GL is optional."""
     for backend, package in (("egl", "libegl1"), ("osmesa", "libosmesa6")):
         environment = {**os.environ, "PYOPENGL_PLATFORM": backend}
-        probe = [sys.executable, "-c", _GL_PROBE]
+        probe = [sys.executable, "-P", "-c", _GL_PROBE]  # -P: modules are not looked for in the working folder
         try:
             done = subprocess.run(
                 probe, env=environment, capture_output=True, text=True, timeout=_GL_SECONDS, check=False

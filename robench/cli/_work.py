@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from robench.errors import ExitCode, UsageError
+from robench.errors import ExitCode, UsageError, printable
 
 DatasetOption = Annotated[str | None, typer.Option("--dataset", help="Reader of the data; found out if left out.")]
 SplitOption = Annotated[
@@ -81,6 +81,11 @@ def angles(text: str | None) -> list[float] | None:
         return [float(part) for part in found] if (found := names(text)) is not None else None
     except ValueError:
         raise UsageError("The views are not understood", got=f"'{text}'", expected="angles such as 0,90,180") from None
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line that names what others named: control characters in it are shown, not obeyed."""
+    typer.echo(printable(text), err=err)
 
 
 def command_line() -> str:

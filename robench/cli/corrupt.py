@@ -167,7 +167,7 @@ def _say(report: SetReport, preview: Path | None, json_: bool) -> None:
         return
     for failure in report.failed[:10]:
         where = f"{failure['sample_id']} {failure['corruption']} {failure['severity']}"
-        typer.echo(f"failed: {where}: {failure['message']}", err=True)
+        _work.say(f"failed: {where}: {failure['message']}", err=True)
     if len(report.failed) > 10:
         typer.echo(f"failed: {len(report.failed) - 10} more, see the manifest", err=True)
     extra = f", {report.left_out} left out" if report.left_out else ""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from robench.cli import _work
 from robench.errors import Mismatch, UsageError
 
 
@@ -59,7 +60,7 @@ def verify(
     opened = open_dataset(folder, dataset)
     problems = opened.dataset.verify(opened.root)
     for found in problems:
-        typer.echo(f"{_short(found.path, opened.root)}: {found.message}")
+        _work.say(f"{_short(found.path, opened.root)}: {found.message}")
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise Mismatch(f"The data set {folder} is not sound", got=count)
@@ -87,7 +88,7 @@ def info(
         return
     for key, value in facts.items():
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        typer.echo(f"{key:10s} {text if text not in ('', None) else 'none'}")
+        _work.say(f"{key:10s} {text if text not in ('', None) else 'none'}")
 
 
 def describe(dataset: Any, name: str, root: Path) -> dict[str, Any]:

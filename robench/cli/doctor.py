@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robench.errors import ExitCode
+from robench.errors import ExitCode, printable
 
 if TYPE_CHECKING:
     from robench.cli._checks import Finding
@@ -70,8 +70,11 @@ def _print(findings: Iterable[Finding]) -> None:
     from rich.console import Console
     from rich.markup import escape
 
+    def shown(text: str) -> str:
+        return escape(printable(text))
+
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
         mark = f"[{_COLOURS[finding.verdict]}]{finding.verdict:7}[/]"
-        hint = f" [dim](try: {escape(finding.hint)})[/]" if finding.hint else ""
-        console.print(f"{mark} {finding.area:9} [cyan]{finding.name}[/]: {escape(finding.detail)}{hint}")
+        hint = f" [dim](try: {shown(finding.hint)})[/]" if finding.hint else ""
+        console.print(f"{mark} {finding.area:9} [cyan]{shown(finding.name)}[/]: {shown(finding.detail)}{hint}")

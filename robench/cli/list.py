@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from robench.cli._kinds import ALL_KINDS, RECIPES, as_kind, plural
+from robench.errors import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -84,7 +85,7 @@ def _recipe_summary(item: Any) -> str | None:
 
     try:
         content = yaml.safe_load(item.path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         return f"unreadable: {type(error).__name__}"
     return str(content["description"]) if isinstance(content, dict) and "description" in content else None
 
@@ -94,6 +95,9 @@ def _print(kind: str, found: list[dict[str, Any]], origin: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    def shown(text: str) -> str:
+        return escape(" ".join(printable(part) for part in text.split()))
+
     table = Table(title=kind, title_justify="left", title_style="bold", box=None, show_header=False)
     table.add_column("name", no_wrap=True, style="cyan")
     table.add_column("summary", overflow="fold")
@@ -101,8 +105,8 @@ def _print(kind: str, found: list[dict[str, Any]], origin: bool) -> None:
         table.add_column("origin", style="dim", overflow="fold")
     for row in found:
         broken = row["status"] == "broken"
-        text = f"[red]broken:[/red] {escape(row['error'])}" if broken else escape(row["summary"] or "")
-        table.add_row(row["name"], text, *([row["origin"]] if origin else []))
+        text = f"[red]broken:[/red] {shown(row['error'])}" if broken else shown(row["summary"] or "")
+        table.add_row(shown(row["name"]), text, *([shown(row["origin"])] if origin else []))
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 160)  # a pipe or a log has no edge to fold at

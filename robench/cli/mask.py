@@ -56,7 +56,7 @@ def mask(
         typer.echo(json.dumps(facts, indent=2))
     else:
         for name, message in report.failed[:10]:
-            typer.echo(f"failed: {name}: {message}", err=True)
+            _work.say(f"failed: {name}: {message}", err=True)
         blank = f", {report.blank} of them blank" if report.blank else ""
         typer.echo(f"{report.folder}: {report.masks} masks{blank} ({report.made} made now, on {report.device})")
     if report.failed:

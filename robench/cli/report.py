@@ -31,6 +31,7 @@ def report(
     """Print how much each corruption costs, and write tables and plots."""
     from rich.console import Console
 
+    from robench.cli._work import say
     from robench.errors import UsageError
     from robench.reporting.report import write_report
     from robench.reporting.tables import print_table
@@ -51,7 +52,7 @@ def report(
     )
     print_table(made.table, Console())
     for warning in made.warnings:
-        typer.echo(f"Note: {warning}", err=True)
+        say(f"Note: {warning}", err=True)
     typer.echo(f"Wrote {len(made.files)} files to {made.folder}", err=True)
 
 

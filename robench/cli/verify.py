@@ -46,12 +46,12 @@ def verify(
         for verdict in verdicts:
             for difference in verdict.differences[:_SHOWN]:
                 detail = f": {difference.detail}" if difference.detail else ""
-                typer.echo(f"{difference.kind} {difference.path}{detail}")
+                _work.say(f"{difference.kind} {difference.path}{detail}")
             more = len(verdict.differences) - _SHOWN
             if more > 0:
                 typer.echo(f"and {more} more; --json names all")
             count = len(verdict.differences)
             told = "sound" if count == 0 else f"{count} difference{'s' if count > 1 else ''}"
-            typer.echo(f"{verdict.folder}: {verdict.files} files, {told}")
+            _work.say(f"{verdict.folder}: {verdict.files} files, {told}")
     if not sound:
         raise typer.Exit(int(ExitCode.MISMATCH))

@@ -280,6 +280,6 @@ def read_part(text: str, known: Collection[str]) -> Part:
     refuse_unknown(name, known)
     if not colon:
         return Part(name)
-    if not (level.isascii() and level.isdecimal() and int(level) in SEVERITIES):
+    if level not in map(str, SEVERITIES):
         raise UsageError(f"The level '{level}' of '{name}' is not defined", expected="a whole number from 1 to 5")
     return Part(name, int(level))

@@ -196,11 +196,13 @@ def read_index(path: Path) -> list[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(name, kind) for name, kind in COLUMNS.items()])
     try:
-        # A file, not a path: Arrow takes a folder of that name for a data set, and would read what lies in it.
-        with path.open("rb") as file:
-            rows: list[dict[str, Any]] = pq.read_table(file, columns=list(COLUMNS)).cast(schema).to_pylist()
+        # A file, not a path: Arrow takes a folder of that name for a data set, and would read what lies in it. Arrow's
+        # own file: its threads may still hold one of Python's at the end, and abort the process.
+        with pa.OSFile(str(path)) as file:
+            rows: list[dict[str, Any]] = (
+                pq.read_table(file, columns=list(COLUMNS)).cast(pa.schema(COLUMNS.items())).to_pylist()
+            )
         if any(row[name] is None for row in rows for name in _ALWAYS):
             raise ValueError("an empty field")
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:

@@ -23,7 +23,6 @@ from robench.engine.cset import (
     FORMAT,
     INDEX,
     JOURNAL,
-    MANIFEST,
     Key,
     depth_identity,
     manifest_sha256,
@@ -32,6 +31,7 @@ from robench.engine.cset import (
     set_name,
     write_index,
 )
+from robench.engine.cset_manifest import MANIFEST
 from robench.engine.estimates import ESTIMATES, estimate_hashes, write_estimates
 from robench.engine.inputs import GIVEN_OR_MESH
 from robench.engine.journal import Journal, only_writer, read_lines

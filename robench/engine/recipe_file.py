@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -36,6 +37,7 @@ _ANY = {"corruption": True, **dict.fromkeys(("severities", "chain", "mixture", "
 _CALLED = {"chain": "a chain", "mixture": "a mixture"}
 _ORDERS = ("drawn", "listed")
 _MOST_DRAWS = 100
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -51,6 +53,8 @@ def read_recipe(path: Path) -> Recipe:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The recipe {path} cannot be read", got=str(error)) from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is not a recipe", got="lists within lists without end") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
@@ -173,7 +177,7 @@ class _Reader:
 
     def _number(self, node: yaml.Node, what: str, most: int) -> int:
         text = self._text(node, what)
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
+        if not (_NUMBER.fullmatch(text) and 1 <= int(text) <= most):
             self._stop(node, f"'{what}' cannot be {text}", f"a whole number from 1 to {most}")
         return int(text)
 
@@ -183,7 +187,7 @@ class _Reader:
             self._stop(cell, f"'{name}' has no severity", "a list such as [1, 2, 3]")
         for item in self._items(node, "severities"):
             value = self._text(item, "severities")
-            if not (value.isascii() and value.isdecimal() and int(value) in SEVERITIES):
+            if not (_NUMBER.fullmatch(value) and int(value) in SEVERITIES):
                 self._stop(item, f"severity {value} of '{name}' is not defined", "whole numbers from 1 to 5")
             severities.append(int(value))
         return tuple(sorted(set(severities)))

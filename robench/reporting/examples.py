@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from robench.contracts import Camera, Image, Mask, Mesh
-from robench.errors import RobenchError
+from robench.errors import RobenchError, UsageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +52,23 @@ def find_examples(run: Path) -> list[Mapping[str, Any]]:
     """
     from robench.io.files import read_json
 
-    records = [read_json(path) for path in sorted(Path(run).glob("examples/*/*/*.json"))]
-    usable = [record for record in records if record.get("image") and record.get("camera")]
+    paths = sorted(Path(run).glob("examples/*/*/*.json"))
+    usable = [record for record in map(_checked, paths, map(read_json, paths)) if record["image"] and record["camera"]]
     return sorted(usable, key=lambda r: (r["severity"] != 0, r["corruption"], r["severity"], r["sample_id"]))
+
+
+def _checked(path: Path, record: Any) -> Mapping[str, Any]:
+    try:
+        sound = isinstance(record["severity"], int)
+        sound &= all(isinstance(record[key], str) for key in ("sample_id", "corruption", "status"))
+        sound &= all(isinstance(record[key], str | None) for key in ("image", "mask", "mesh"))
+        if record["camera"] is not None:
+            Camera.from_json(record["camera"])
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
+        sound = False
+    if not sound:
+        raise UsageError(f"{path} is not a record of an example", hint="robench evaluate again")
+    return dict(record)
 
 
 def choose(records: Sequence[Mapping[str, Any]], sample_id: str | None = None) -> list[Mapping[str, Any]]:
@@ -114,7 +128,7 @@ def truth_meshes(run: Path, sample_ids: set[str]) -> dict[str, Mesh]:
 
     found: dict[str, Mesh] = {}
     # The grid can do without ground truth: data sets move and licences keep them off a laptop.
-    with contextlib.suppress(RobenchError, OSError, KeyError):
+    with contextlib.suppress(RobenchError, OSError, KeyError, TypeError, ValueError):
         dataset = read_json(Path(run) / "run.json")["dataset"]
         for sample in registry.load("datasets", dataset["name"]).samples(Path(dataset["root"]), None):
             if sample.sample_id in sample_ids and sample.mesh is not None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from robench.contracts import Camera, Image, Mesh
 from robench.reporting.examples import Example
 from robench.reporting.labels import corruption_label
+from robench.reporting.plots import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +81,7 @@ def _page(
         _draw_row(row, example, frame, view, top)
         severity = f"severity {example.severity}" if example.severity else ""
         caption = captions.get((example.corruption, example.severity), "")
-        text = "\n".join(filter(None, [corruption_label(example.corruption), severity, caption]))
+        text = "\n".join(filter(None, [plain(corruption_label(example.corruption)), severity, plain(caption)]))
         row[0].set_ylabel(text, fontsize=FONT - 0.5, labelpad=3, linespacing=1.2)
     for ax, title in zip(axes[0], COLUMNS, strict=True):
         ax.set_title(title, fontsize=FONT, pad=3)
@@ -217,7 +218,13 @@ def _draw_row(axes: Sequence[Axes], example: Example, window: Window, view: _Vie
     if view.front is None or view.side is None:
         for ax in axes[2:]:
             ax.text(
-                0.5, 0.5, example.note or "no mesh", ha="center", va="center", fontsize=FONT, transform=ax.transAxes
+                0.5,
+                0.5,
+                plain(example.note) or "no mesh",
+                ha="center",
+                va="center",
+                fontsize=FONT,
+                transform=ax.transAxes,
             )
         return
     axes[2].imshow(view.front, interpolation="antialiased")

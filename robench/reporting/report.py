@@ -11,6 +11,7 @@ import pandas as pd
 
 from robench.analysis import degradation_table, read_rows, summary
 from robench.analysis.degradation import METRICS
+from robench.data.ids import safe_id
 from robench.errors import RobenchError, UsageError
 from robench.io.files import write_text_atomic
 from robench.reporting import plots as plotting
@@ -105,8 +106,8 @@ def _draw(report: Report, fine: pd.DataFrame, folder: Path, image_formats: Seque
     for metric in dict.fromkeys(report.table["metric"]):
         if (report.table.loc[report.table["metric"] == metric, "corruption"] != "clean").any():
             bars, curves = plotting.bar_plot(report.table, metric), plotting.severity_curves(fine, metric)
-            report.files += plotting.save(bars, folder / f"bars_{metric}", image_formats)
-            report.files += plotting.save(curves, folder / f"severity_{metric}", image_formats)
+            report.files += plotting.save(bars, folder / f"bars_{safe_id(metric)}", image_formats)
+            report.files += plotting.save(curves, folder / f"severity_{safe_id(metric)}", image_formats)
 
 
 def _grids(report: Report, run: Path, folder: Path, image_formats: Sequence[str], *, several: bool) -> None:
@@ -148,9 +149,12 @@ def _warnings(run: Path) -> list[str]:
     if not (run / "run.json").is_file():
         return [f"{run} has no run.json: nothing says how it was made."]
     about = read_json(run / "run.json")
+    data = about.get("dataset") if isinstance(about, dict) else None
+    if not isinstance(data, dict | None):
+        return [f"{run / 'run.json'} is damaged: nothing says how the run was made."]
     found = []
     if about.get("state") not in (None, "complete"):
         found.append(f"{run} is not finished: these numbers are of the samples done so far.")
-    if (about.get("dataset") or {}).get("partial"):
+    if (data or {}).get("partial"):
         found.append(f"{run} is partial: it was limited to some of the data set's samples.")
     return found

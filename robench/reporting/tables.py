@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from robench.errors import printable
 from robench.reporting.labels import corruption_label, failures, interval, metric_label, number, unit_label
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Column(NamedTuple):
 
 
 def blocks(table: pd.DataFrame) -> Iterator[tuple[str, list[str], list[Column]]]:
-    """Yield, for each run and masker, its title, the raw names of its conditions and its columns.
+    """Yield, for each run and masker, its title, the names of its conditions and its columns, all `printable`.
 
     Args:
         table: What `robench.analysis.degradation_table` returns.
@@ -55,7 +56,8 @@ def blocks(table: pd.DataFrame) -> Iterator[tuple[str, list[str], list[Column]]]
         if block["mask_iou"].notna().any():
             columns.append(Column("", "Mask IoU", [Cell(number(row["mask_iou"], 3)) for row in first]))
         title = f"{model} (masks: {masker}{facts})" + (f", run {run}" if run and run != model else "")
-        yield title, [str(name) for name, _ in conditions], columns
+        columns = [Column(printable(column.group), column.title, column.cells) for column in columns]
+        yield printable(title), [printable(str(name)) for name, _ in conditions], columns
 
 
 def _condition_columns(conditions: list[tuple[str, str]], first: list[Any]) -> tuple[list[Column], str]:
@@ -122,7 +124,7 @@ def notes(table: pd.DataFrame) -> list[str]:
         # Eight digits name a hash to people; the CSV and the rows have it whole.
         facts = {key: re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1", text) for key, text in made["protocol"].items()}
         lines.append("Protocol: " + ", ".join(f"{key} {value}" for key, value in facts.items()) + ".")
-    return lines
+    return [printable(line) for line in lines]
 
 
 def print_table(table: pd.DataFrame, console: Console) -> None:
@@ -200,17 +202,19 @@ def to_csv(table: pd.DataFrame) -> str:
     """Return the tidy table with full precision, one line a condition and metric; a missing number is an empty field.
 
     Texts that a spreadsheet would run as a formula (beginning with ``= + - @``, a tab or a carriage return) get a
-    leading apostrophe. Numbers are left alone.
+    leading apostrophe, and control characters are shown as their codes, so that a row is a line. Numbers stay numbers.
     """
-    safe = pd.DataFrame({str(name): [defused(value) for value in table[name]] for name in table.columns})
+    safe = pd.DataFrame({str(defused(str(name))): [defused(value) for value in table[name]] for name in table.columns})
     return str(safe.to_csv(index=False, lineterminator="\n", float_format="%.10g"))
 
 
 def defused(value: object) -> object:
-    """Return a text that no spreadsheet takes for a formula; other values as they are."""
-    if isinstance(value, str) and value.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
-        return "'" + value
-    return value
+    """Return a text on one line that no spreadsheet takes for a formula; other values as they are."""
+    if not isinstance(value, str):
+        return value
+    # Some spreadsheets take the full-width signs of East Asian keyboards for the narrow ones.
+    formula = value.lstrip().startswith(("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"))
+    return "'" * (formula or value.startswith(("\t", "\r", "\n"))) + printable(value)
 
 
 def to_latex(table: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from robench.analysis import degradation_table
+from robench.errors import printable
 from robench.reporting.labels import corruption_label, failures, interval, metric_label, number
 from robench.reporting.tables import defused, escape_latex, escape_markdown, print_table, to_csv, to_latex, to_markdown
 
@@ -83,12 +84,12 @@ def test_csv_has_full_precision_and_comes_back(toy_rows) -> None:
         assert record["corruption"] == row.corruption
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", " ="])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", " =", "\uff1d"])
 def test_csv_defuses_formulas_but_not_numbers(toy_rows, start: str) -> None:
     evil = f'{start}HYPERLINK("http://x","y")'
     table = degradation_table(toy_rows(model=evil))
     records = list(csv.DictReader(io.StringIO(to_csv(table), newline="")))
-    assert {record["model"] for record in records} == {"'" + evil}
+    assert {record["model"] for record in records} == {"'" + printable(evil)}
     assert defused(-1.5) == -1.5
     assert defused("fog") == "fog"
     improved = table.assign(delta=-0.25)
