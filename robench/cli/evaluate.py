@@ -75,11 +75,14 @@ def evaluate(
         typer.Option("--workers", min=1, help="Processes that each open the model; with cuda, one a GPU."),
     ] = 1,
     jobs: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "-j", "--jobs", min=0, help="Processes that corrupt, mask and score for each model; 0: a thread beside it."
+            "-j",
+            "--jobs",
+            min=0,
+            help="Processes that corrupt, mask and score for each model; 0: a thread beside it. By device if left out.",
         ),
-    ] = 0,
+    ] = None,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Open the model in this process, to debug it; its crash ends the run.")
     ] = False,

@@ -62,7 +62,8 @@ class Options:
         quiet: Show no progress.
         in_process: Open the model in this process, for a debugger; its crash is then the run's.
         workers: Processes that each open the model and work on shards of the run.
-        jobs: Processes that prepare and score for each model; 0 for a thread beside it.
+        jobs: Processes that prepare and score for each model; 0 for a thread beside it; None for a choice by device
+            and cores.
         retries: How often a sample is tried again whose model died, hung or ran out of memory.
         timeout_s: Seconds that a sample may take in the model; 0 waits for ever.
         max_failures: A count (``20``) or a share (``5%``) of cells; the run stops where more fail. None: if all do.
@@ -102,7 +103,7 @@ class Options:
     quiet: bool = False
     in_process: bool = False
     workers: int = 1
-    jobs: int = 0
+    jobs: int | None = None
     retries: int = 2
     timeout_s: float = 1800.0
     max_failures: str | None = None

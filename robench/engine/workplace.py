@@ -17,6 +17,10 @@ from robench.engine.protocol import Identity, identity_of
 from robench.engine.run_folder import log_event
 from robench.engine.scoring import Penalties
 from robench.engine.tasks import Options, Task
+from robench.io.processes import cores
+
+_MOST_JOBS = 6
+"""Processes that prepare and score beside a GPU; more wait for it."""
 
 
 class Workplace:
@@ -71,12 +75,19 @@ class Workplace:
             EnvironmentNotReady: If the masker cannot be opened.
         """
         if self._crew is None:
-            if self.options.jobs > 0:
-                self._crew = Processes(self.options, run, self.options.jobs)
+            if jobs := self._jobs():
+                self._crew = Processes(self.options, run, jobs)
             else:
                 self._bench = Bench(self.task, self.options, run, functools.partial(log_event, run))
                 self._crew = Here(self._bench)
         return self._crew
+
+    def _jobs(self) -> int:
+        """Return how many processes prepare and score: on CPU the model needs the cores itself."""
+        if self.options.jobs is not None:
+            return self.options.jobs
+        spare = cores() // self.options.workers - 1
+        return max(0, min(_MOST_JOBS, spare)) if self.report.device.startswith("cuda") else 0
 
     def columns(self, run: Path) -> Mapping[str, Any]:
         """Return the columns that all rows of the run share."""

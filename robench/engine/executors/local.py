@@ -6,7 +6,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +15,7 @@ from robench.engine.executors import HEARTBEAT_S
 from robench.engine.run_folder import log_event
 from robench.engine.shard import Job, Shard, ShardResult, run_shard
 from robench.errors import EnvironmentNotReady
-from robench.io.processes import end_with_parent, single_threaded
+from robench.io.processes import cores, end_with_parent, single_threaded
 
 _DEATHS = 3
 """Workers that may die over one shard before the run is stopped."""
@@ -43,7 +42,7 @@ def run_local(job: Job, shards: Sequence[Shard]) -> Generator[ShardResult | None
     left, deaths = list(reversed(shards)), dict.fromkeys((shard.number for shard in shards), 0)
     running: dict[Future[ShardResult], tuple[_Slot, Shard]] = {}
     try:
-        with single_threaded(max(1, _cores() // workers)):
+        with single_threaded(max(1, cores() // workers)):
             while left or running:
                 idle = [slot for slot in slots if slot not in [busy for busy, _ in running.values()]]
                 for slot in idle[: len(left)]:
@@ -68,10 +67,6 @@ def run_local(job: Job, shards: Sequence[Shard]) -> Generator[ShardResult | None
     finally:
         for slot in slots:
             slot.end()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _devices(job: Job, workers: int) -> list[str]:
