@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from robench.errors import Mismatch, NotComparable, UsageError
 
@@ -77,9 +78,12 @@ def read_rows(run: Path) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow as pa
+
     try:
-        # A file, not a path: of a folder of that name all files would be read.
-        with path.open("rb") as file:
+        # A file, not a path: of a folder of that name all files would be read. Arrow's own file: its threads may still
+        # hold one of Python's at the end, and abort the process.
+        with pa.OSFile(str(path)) as file:
             return pd.read_parquet(file)
     except Exception as error:  # a damaged file fails in as many ways as it has bytes
         raise Mismatch(f"The file of rows '{path}' is damaged", got=str(error)[:200]) from error
