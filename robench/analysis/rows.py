@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from robench.errors import Mismatch, NotComparable, UsageError
 
