@@ -97,13 +97,15 @@ def _mean(image: Image, zooms: list[tuple[float, float]]) -> Image:
     for top in range(0, height, rows):
         count = min(rows, height - top)
         so_far = 0.0
-        mean[:] = 0
         for s, weight in zooms:
             source = np.array([[s, 0, x - x * s + margin], [0, s, y + (top - y) * s + margin]])
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            cv2.warpAffine(padded, source, (width, count), seen[:count], flags, cv2.BORDER_REPLICATE)
+            # The first of them is the mean so far.
+            view = seen if so_far else mean
+            cv2.warpAffine(padded, source, (width, count), view[:count], flags, cv2.BORDER_REPLICATE)
             so_far += weight
-            cv2.accumulateWeighted(seen[:count], mean[:count], weight / so_far)
+            if view is seen:
+                cv2.accumulateWeighted(seen[:count], mean[:count], weight / so_far)
         cv2.cvtColor(cv2.convertScaleAbs(mean[:count]), cv2.COLOR_RGBA2RGB, blurred[top : top + count])
     return blurred
 
