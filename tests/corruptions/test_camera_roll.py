@@ -10,14 +10,19 @@ from corruptions.camera_roll import roll, roll_affine
 from robench.contracts import Camera
 
 
+@pytest.mark.parametrize(("interpolation", "least"), [("linear", 45), ("cubic", 50)])
 @pytest.mark.parametrize("degrees", [5.0, 45.0, 80.0])
-def test_there_and_back_restores_the_disc(degrees):
+def test_there_and_back_restores_the_disc(degrees, interpolation, least):
     y, x = np.mgrid[:128, :128] - 63.5
     disc = np.hypot(x, y) < 0.49 * 128
     smooth = np.dstack([128 + 100 * np.sin(x / 12 + c) * np.cos(y / 15) for c in range(3)])
     image = np.rint(smooth).astype(np.uint8)
-    back = roll(roll(image, degrees), -degrees)
-    assert psnr(back[disc], image[disc]) > 45
+    there, home = (roll_affine((128, 128), angle) for angle in (degrees, -degrees))
+    turned = warp(image, there, interpolation=interpolation)
+    if interpolation == "linear":
+        assert np.array_equal(turned, roll(image, degrees))
+    back = warp(turned, home, interpolation=interpolation)
+    assert psnr(back[disc], image[disc]) > least
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (65, 65)])

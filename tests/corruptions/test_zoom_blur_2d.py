@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from corruption_pictures import corrupt, psnr, texture
+from corruption_pictures import corrupt, person, psnr, texture
 from scipy.ndimage import map_coordinates
 
 from corruptions import load
@@ -79,6 +79,22 @@ def test_symmetric(turn):
     image = texture(64, 80)
     turned = zoom_blur(np.ascontiguousarray(turn(image)), 0.04).astype(int)
     assert np.abs(turned - turn(zoom_blur(image, 0.04))).max() <= 1
+
+
+@pytest.mark.parametrize(("passes", "least"), [(5, 0.97), (31, 0.99)])
+def test_a_mask_blurred_along_keeps_its_outline_at_one_half(passes, least):
+    """Labels stay where they are: blurred along and cut at one half, a mask is the clean one; cut above 0 it swells.
+
+    With the five passes of the source the values between two ghosts are one half themselves.
+    """
+    _, _, mask = person(256, 256)
+    blurred = zoom_blur(np.repeat(np.uint8(255) * mask[..., None], 3, axis=2), 0.02 * (5 / passes) ** 0.5, passes)
+
+    def iou(other):
+        return (other & mask).sum() / (other | mask).sum()
+
+    assert iou(blurred[..., 0] > 127) > least
+    assert iou(blurred[..., 0] > 0) < 0.91
 
 
 def test_no_step_is_the_identity():
