@@ -107,11 +107,6 @@ def depth_identity(
     return depths.identity(samples) if any("depth" in names for names in needs.values()) else None
 
 
-def manifest_sha256(manifest: Mapping[str, Any]) -> str:
-    """Return the hash of a manifest's content, which its ``manifest_sha256`` states."""
-    return sha256_bytes(json_text({k: v for k, v in manifest.items() if k != "manifest_sha256"}).encode())
-
-
 def set_name(selection: Selection, recipe: Recipe, cset_id: str, picture_format: PictureFormat = "png") -> str:
     """Return the folder's name. The format of the pictures is no part of the id: their pixels are the same."""
     form = "" if picture_format == "png" else STORED[picture_format].replace(".", "-")
@@ -200,9 +195,8 @@ def read_index(path: Path) -> list[dict[str, Any]]:
         # A file, not a path: Arrow takes a folder of that name for a data set, and would read what lies in it. Arrow's
         # own file: its threads may still hold one of Python's at the end, and abort the process.
         with pa.OSFile(str(path)) as file:
-            rows: list[dict[str, Any]] = (
-                pq.read_table(file, columns=list(COLUMNS)).cast(pa.schema(COLUMNS.items())).to_pylist()
-            )
+            table = pq.read_table(file, columns=list(COLUMNS)).cast(pa.schema(COLUMNS.items()))
+            rows: list[dict[str, Any]] = table.to_pylist()
         if any(row[name] is None for row in rows for name in _ALWAYS):
             raise ValueError("an empty field")
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:

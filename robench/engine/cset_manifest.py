@@ -11,11 +11,16 @@ from typing import Any, Final
 from robench.data.depth_sources import SOURCES, DepthSources
 from robench.engine.conditions import RecipeCell
 from robench.errors import Mismatch
-from robench.io.files import read_json
+from robench.io.files import json_text, read_json, sha256_bytes
 
 MANIFEST: Final = "manifest.json"
 REPAIR: Final = "run the robench corrupt command of the set again: it makes anew what is damaged"
 _ID = re.compile("[0-9a-f]{64}")
+
+
+def manifest_sha256(manifest: Mapping[str, Any]) -> str:
+    """Return the hash of a manifest's content, which its ``manifest_sha256`` states."""
+    return sha256_bytes(json_text({k: v for k, v in manifest.items() if k != "manifest_sha256"}).encode())
 
 
 def is_set(folder: Path) -> bool:

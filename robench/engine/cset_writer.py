@@ -25,13 +25,12 @@ from robench.engine.cset import (
     JOURNAL,
     Key,
     depth_identity,
-    manifest_sha256,
     read_index,
     set_identity,
     set_name,
     write_index,
 )
-from robench.engine.cset_manifest import MANIFEST
+from robench.engine.cset_manifest import MANIFEST, manifest_sha256
 from robench.engine.estimates import ESTIMATES, estimate_hashes, write_estimates
 from robench.engine.inputs import GIVEN_OR_MESH
 from robench.engine.journal import Journal, only_writer, read_lines
