@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import trimesh
 from PIL import Image
 
 from robench.engine.cset import INDEX, JOURNAL, MANIFEST
@@ -135,6 +137,24 @@ def test_a_stranger_can_use_the_set(folder: Path, people: Path) -> None:
         else:
             assert row.mask_path == f"masks/true/clean/0/{row.sample_id}.png", "what did not move is stored once"
     assert json.loads((folder / "depth" / "depth.json").read_text()) == {"unit": "mm"}
+
+
+def test_the_page_of_sets_shows_how_the_truth_falls_on_the_mask(folder: Path, monkeypatch) -> None:
+    """The page's own code, run on every row that it might pick, without a line of robench."""
+    page = Path(__file__).resolve().parents[3] / "docs" / "corrupted-sets.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
+    assert "robench" not in code
+    monkeypatch.chdir(folder)
+    root = (folder / json.loads(Path(MANIFEST).read_text())["dataset"]["root"]).resolve()
+    table = pd.read_parquet(INDEX)
+    for number, row in enumerate(table.itertuples()):
+        seen = {"X": np.asarray(trimesh.load(root / row.mesh, process=False).vertices)}
+        exec(code.replace("iloc[7]", f"iloc[{number}]"), seen)
+        mask = np.asarray(Image.open(row.mask_path)) > 127
+        rows, columns = np.nonzero(mask)
+        for pixels, found, side in ((seen["u"], columns, row.width), (seen["v"], rows, row.height)):
+            assert max(pixels.min(), 0) == pytest.approx(found.min(), abs=1.5)
+            assert min(pixels.max(), side - 1) == pytest.approx(found.max(), abs=1.5)
 
 
 def test_depth_is_moved_without_inventing_distances() -> None:

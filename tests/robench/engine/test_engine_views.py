@@ -26,6 +26,7 @@ from robench.io.images import pixels_sha256
 from robench.io.meshes import read_mesh
 
 VIEWS = ["camera_pitch", "field_of_view", "scale", "view_jitter"]
+MOVED = [*VIEWS, "camera_roll"]
 
 
 class Oracle:
@@ -61,17 +62,17 @@ def test_who_knows_the_camera_is_right_in_every_view(people: Path, tmp_path: Pat
         model="oracle", masker="given", metrics=metrics, out=tmp_path / "runs", quiet=True, in_process=True
     )
     if stored:
-        cset = write_set(select(people), custom_recipe(VIEWS, (2, 5)), 0, tmp_path / "csets", quiet=True).folder
+        cset = write_set(select(people), custom_recipe(MOVED, (2, 5)), 0, tmp_path / "csets", quiet=True).folder
         options = Options(**vars(options) | {"cset": cset})
     else:
-        options = Options(**vars(options) | {"data": people, "corruptions": ",".join(VIEWS), "severities": "2,5"})
+        options = Options(**vars(options) | {"data": people, "corruptions": ",".join(MOVED), "severities": "2,5"})
     rows = read_rows(evaluate(options).folder)
     assert set(rows["status"]) == {"ok"}
     value = rows.set_index(["metric", "corruption", "severity"]).sort_index()["value"]
     clean = value["chamfer_cm", "clean"].mean()
     assert value["chamfer_cm"].max() < clean + 0.01, "as on the clean picture"
     assert value["mask_iou"].min() > 0.97
-    for name in ("camera_pitch", "view_jitter"):
+    for name in ("camera_pitch", "camera_roll", "view_jitter"):
         unaligned = value["chamfer_unaligned_cm", name].groupby("severity").mean()
         assert unaligned[2] > clean + 0.5
         assert unaligned[5] > unaligned[2] + 0.5
