@@ -91,12 +91,12 @@ def cut(ranges: Iterable[Range], size: int, grain: int = 1) -> Iterator[list[Ran
     held = 0
     for start, stop in ranges:
         while start < stop:
+            if held >= whole and start // grain != (piece[-1][1] - 1) // grain:
+                yield piece
+                piece, held = [], 0
             # As many as fit, then on to the end of the sample.
             end = min(stop, -(-(start + max(1, whole - held)) // grain) * grain)
             piece.append((start, end))
             held, start = held + end - start, end
-            if held >= whole:
-                yield piece
-                piece, held = [], 0
     if piece:
         yield piece

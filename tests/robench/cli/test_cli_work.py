@@ -181,8 +181,8 @@ def test_mask_by_the_truth_is_refused(run, people: Path) -> None:
 
 @pytest.fixture
 def command(people: Path, tmp_path: Path) -> list[object]:
-    base = ["evaluate", "--model", "toy", "--data", people, "-c", "darker", "-s", "1,3", "--masker", "given", "--in-process"]
-    return [*base, "--out", tmp_path / "runs"]
+    base = ["evaluate", "--model", "toy", "--data", people, "-c", "darker", "-s", "1,3", "--masker", "given"]
+    return [*base, "--in-process", "--out", tmp_path / "runs"]
 
 
 def test_evaluate_ends_with_the_table(run, command, tmp_path: Path) -> None:
@@ -261,8 +261,8 @@ def test_evaluate_tells_of_rows_without_penalty(run, command, people: Path) -> N
 
 def test_evaluate_photographs(run, make_people, tmp_path: Path) -> None:
     photos = make_people(mesh=False, mask=False, depth=False, name="photos")
-    arguments = ["--model", "toy", "--data", photos, "-c", "darker", "-s", "1", "--masker", "none", "-q", "--in-process"]
-    code, out, _ = run("evaluate", *arguments, "--out", tmp_path / "runs")
+    arguments = ["--model", "toy", "--data", photos, "-c", "darker", "-s", "1", "--masker", "none", "-q"]
+    code, out, _ = run("evaluate", *arguments, "--in-process", "--out", tmp_path / "runs")
     assert code == 0
     assert "no ground truth" in out
 
