@@ -72,7 +72,7 @@ def metric_depth(aux: Any, shape: tuple[int, int], rule: DepthRule, who: str) ->
     given = getattr(aux, "depth", None)
     if given is None:
         raise MissingInput(
-            f"{who} needs a depth map, got none; expected (H, W) metres along the viewing axis in aux.depth"
+            f"{who} needs a depth map, got none; expected (H, W) metres along the viewing axis, given as depth"
         )
     depth = np.asarray(given, np.float32)
     check_shapes(who, shape, depth=depth)

@@ -131,7 +131,8 @@ class _JsonLines:
 
 
 def _rate(finished: int, started: float) -> str:
-    return f"{finished / max(time.monotonic() - started, 1e-6):.3g}"
+    rate = finished / max(time.monotonic() - started, 1e-6)
+    return f"{rate:.3g}" if rate < 100 else f"{rate:.0f}"  # never 1.09e+03
 
 
 def clock(seconds: float) -> str:
