@@ -169,8 +169,8 @@ def seeded(seed: int) -> np.random.Generator:
 
 def to_uint8(values: NDArray[Any]) -> Image:
     """Round (never truncate) values of the 0..255 scale to uint8, clipped."""
-    rounded: Image = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return rounded
+    rounded = np.rint(values)
+    return np.asarray(np.clip(rounded, 0, 255, out=rounded).astype(np.uint8))
 
 
 def pixel_scale(width: int) -> float:

@@ -140,14 +140,14 @@ def ratio_of(stage: Stage, front: NDArray[Any]) -> float:
     return 1.0 - int((stage.person & ~front.astype(bool)).sum()) / amodal
 
 
-def draw_object(stage: Stage, thing: Placed) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float64]]:
+def draw_object(stage: Stage, thing: Placed) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[Any]]:
     """Return where the object is before everything else, metres to it, and its normals towards the viewer.
 
     By ray casts in the scene of the mesh, where there is one.
     """
     if stage.scene is not None:
         front, metres, normals = stage.scene.with_object(thing.vertices, thing.faces)
-        normal = normals.astype(np.float64)
+        normal: NDArray[Any] = normals
     else:
         u, v, depth = project(stage.view, thing.vertices)
         perspective = stage.view.kind == "pinhole"
@@ -204,7 +204,7 @@ def paint(image: Image, stage: Stage, params: Params, thing: Placed, seen: tuple
     offset = points_of(stage.view, depth)[front].astype(np.float64) - thing.origin
     offset[:, 2] /= thing.flat
     places = (offset @ thing.turn) / thing.size_cm
-    towards = normals[front] * (1, 1, thing.flat)
+    towards = normals[front].astype(np.float64) * (1, 1, thing.flat)
     towards /= np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-9)
     lamp = np.array(params["light"])
     shade = np.zeros(front.shape, np.float32)

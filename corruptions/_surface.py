@@ -22,6 +22,7 @@ from corruptions._scene import CameraLike, SceneLike
 Floats = NDArray[np.float32]
 FOCAL = 1.2
 """Focal length in longer picture sides where no camera is known: a person at 3 m fills the picture."""
+_ROWS = 64
 _STEP_SHARES = np.geomspace(0.015, 1.0, 28)
 _REACH_CM = 120.0
 """How far shadows in screen space reach, and where along it they are looked for."""
@@ -78,18 +79,19 @@ def normals_of(points: Floats) -> Floats:
     points[..., 2] = cv2.bilateralFilter(
         np.ascontiguousarray(points[..., 2]), 5, 2.0, 1.5, borderType=cv2.BORDER_REPLICATE
     )
-    right, down = _slope(points, 1), _slope(points, 0)
-    # Rows go down and y goes up, so that this order gives normals towards the viewer.
-    normal = np.stack(
-        [
-            down[..., 1] * right[..., 2] - down[..., 2] * right[..., 1],
-            down[..., 2] * right[..., 0] - down[..., 0] * right[..., 2],
-            down[..., 0] * right[..., 1] - down[..., 1] * right[..., 0],
-        ],
-        axis=-1,
-    )
-    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), np.float32(1e-12))
-    return np.asarray(normal, np.float32)
+    normals = np.empty_like(points)
+    # A strip at a time, with the rows beside it: a dozen arrays of its size are in memory at once.
+    for top in range(0, len(points), _ROWS):
+        first = max(0, top - 1)
+        strip, kept = points[first : top + _ROWS + 1], np.s_[top - first : top - first + _ROWS]
+        right, down = _slope(strip[kept], 1), _slope(strip, 0)[kept]
+        # Rows go down and y goes up, so that this order gives normals towards the viewer.
+        normal = normals[top : top + _ROWS]
+        normal[..., 0] = down[..., 1] * right[..., 2] - down[..., 2] * right[..., 1]
+        normal[..., 1] = down[..., 2] * right[..., 0] - down[..., 0] * right[..., 2]
+        normal[..., 2] = down[..., 0] * right[..., 1] - down[..., 1] * right[..., 0]
+        normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), np.float32(1e-12))
+    return normals
 
 
 def _slope(points: Floats, axis: int) -> Floats:

@@ -30,6 +30,7 @@ MAX_BYTES: Final = 1 << 30
 """Of a mesh file, unpacked: some 25 million vertices with their faces. A small archive can unpack to any size."""
 
 MAX_FACES: Final = 50_000_000
+_PART: Final = 1 << 24
 
 _CORNER = np.dtype([("n", "u1"), ("v", "<i4", (3,))])
 
@@ -140,10 +141,14 @@ def mesh_suffix(path: Path) -> str | None:
 
 
 def _bounded(path: Path, file: BufferedReader | gzip.GzipFile) -> bytes:
-    data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise UnreadableInput(path, f"it holds more than {MAX_BYTES >> 30} GiB; simplify the mesh first")
-    return data
+    # In parts: Python makes room for all that is asked for, even if little comes.
+    parts, size = [], 0
+    while part := file.read(_PART):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_BYTES:
+            raise UnreadableInput(path, f"it holds more than {MAX_BYTES >> 30} GiB; simplify the mesh first")
+    return b"".join(parts)
 
 
 def _gzip(data: bytes) -> bytes:
