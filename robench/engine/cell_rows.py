@@ -16,8 +16,11 @@ from robench.engine.protocol import FRAME, Identity, metric_facts, track_of
 from robench.engine.rows import FAILED
 from robench.engine.scoring import Penalties, Score, Truths, score
 from robench.engine.tasks import Task
+from robench.errors import printable
 from robench.io.files import sha256_bytes
 from robench.io.images import pixels_sha256
+
+_MESSAGE = 200
 
 
 def run_columns(task: Task, identity: Identity, run_id: str, device: str) -> dict[str, Any]:
@@ -155,7 +158,7 @@ def _measured(metric: Metric, found: Score, penalty: float | None) -> dict[str, 
         "direction": known["direction"],
         "status": found.status,
         "failure_value": penalty,
-        "message": found.message,
+        "message": printable(found.message)[:_MESSAGE],
         "metric_version": known["version"],
         "n_points": known["n_points"],
         "metric_seed": known["seed"],

@@ -17,7 +17,7 @@ from robench.engine.bench import Bench, Finished
 from robench.engine.pipeline import Outcome, Prepared
 from robench.engine.tasks import Options, plan_task
 from robench.errors import EnvironmentNotReady
-from robench.io.processes import end_with_parent, single_threaded
+from robench.io.processes import end_with_parent, in_main_thread, single_threaded
 
 _DEATHS = 3
 """Deaths in a row, of all processes and without any work done between, after which a crew gives up."""
@@ -75,7 +75,7 @@ class Processes:
     """
 
     def __init__(self, options: Options, run: Path, jobs: int) -> None:
-        self._start: tuple[Options, Path] = (options, run)
+        self._start = (options, run, in_main_thread())
         self._jobs = jobs
         self._pool = self._new_pool()
         self._scoring: deque[_Work] = deque()
@@ -165,11 +165,11 @@ _spec: tuple[Options, Path] | None = None
 _bench: Bench | None = None
 
 
-def _start_worker(options: Options, run: Path) -> None:
+def _start_worker(options: Options, run: Path, by_main_thread: bool) -> None:
     global _spec
     # Ctrl-C reaches every process of a terminal; the parent alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    end_with_parent(by_main_thread=by_main_thread)
     _spec = options, run
 
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from robench.contracts import Failure, OpenReport, Reconstruction
 from robench.engine.batches import batched
-from robench.engine.model_process import Answer, Model, ModelLost
+from robench.engine.model_process import Answer, EndedWhileOpened, Model, ModelLost
 from robench.engine.pipeline import Event, Outcome, Prepared
 from robench.errors import NotComparable
+
+_OPENINGS = 5
+"""Times that a lost model is started before the run is stopped."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,7 @@ class Guard:
         return answer
 
     def _restart(self) -> None:
-        self._model.close()
-        self._model.start()
-        report = self._model.opened()
+        report = self._reopened()
         if report.checkpoint_sha256 != self._report.checkpoint_sha256:
             raise NotComparable(
                 "The checkpoint changed while the run was under way",
@@ -106,6 +107,19 @@ class Guard:
                 expected=self._report.checkpoint_sha256[:8],
                 hint="run the command again: it makes another run",
             )
+
+    def _reopened(self) -> OpenReport:
+        """Start the model again, a few times if it dies while it is opened: memory may be short for a moment."""
+        for left in reversed(range(_OPENINGS)):
+            self._model.close()
+            self._model.start()
+            try:
+                return self._model.opened()
+            except EndedWhileOpened as error:
+                self._event("model_not_opened", message=str(error), left=left)
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
 
 
 def _may_change(answer: Answer) -> bool:

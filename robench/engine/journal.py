@@ -8,10 +8,16 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from robench.errors import Mismatch, UsageError
 from robench.io.files import explained, make_folder
+
+_BLOCK = 1 << 16
+
+
+class Held(UsageError):
+    """Another process works on it."""
 
 
 class Journal:
@@ -24,28 +30,34 @@ class Journal:
         alone: Hold the file, so that nobody else opens it so.
 
     Raises:
-        UsageError: If another process holds it, or it cannot be written.
+        Held: If another process holds it.
+        UsageError: If it cannot be written.
     """
 
     def __init__(self, path: Path, *, alone: bool = False) -> None:
         self.path = path
         make_folder(path.parent)
-        with explained(path):
-            self._handle = open(path, "ab")  # noqa: SIM115  # closed by close()
-        try:
-            if alone:
-                _hold(self._handle.fileno(), f"Another process is writing {path}")
+        while True:
             with explained(path):
-                self._cut_half_line()
-        except BaseException:
-            self._handle.close()
-            raise
+                self._handle = open(path, "a+b")  # noqa: SIM115  # closed by close()
+            try:
+                if alone:
+                    _hold(self._handle.fileno(), f"Another process is writing {path}")
+                with explained(path):
+                    cut_half_line(self._handle)
+                if not alone or self._is_there():
+                    break
+                self._handle.close()
+            except BaseException:
+                self._handle.close()
+                raise
 
-    def _cut_half_line(self) -> None:
-        data = self.path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            self._handle.truncate(whole)
+    def _is_there(self) -> bool:
+        """False if who held the file before removed it after it was opened here."""
+        try:
+            return os.path.samestat(os.fstat(self._handle.fileno()), os.stat(self.path))
+        except FileNotFoundError:
+            return False
 
     def append(self, item: Any) -> None:
         """Write one item as one line.
@@ -68,6 +80,25 @@ class Journal:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def cut_half_line(handle: IO[bytes]) -> None:
+    """Cut off the half-written last line that a crash or a full disk may have left.
+
+    Args:
+        handle: Open for appending and reading.
+    """
+    size = end = handle.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - _BLOCK)
+        handle.seek(start)
+        found = handle.read(end - start).rfind(b"\n")
+        if found >= 0:
+            end = start + found + 1
+            break
+        end = start
+    if end < size:
+        handle.truncate(end)
 
 
 def read_lines(path: Path) -> Iterator[Any]:
@@ -97,7 +128,7 @@ def only_writer(folder: Path, what: str) -> Iterator[None]:
     The lock is the operating system's and dies with the process: nothing is left behind by a crash.
 
     Raises:
-        UsageError: If another process holds it.
+        Held: If another process holds it.
     """
     handle = os.open(make_folder(folder), os.O_RDONLY)
     try:
@@ -112,7 +143,7 @@ def is_written(folder: Path) -> bool:
     handle = os.open(folder, os.O_RDONLY)
     try:
         _hold(handle, "")
-    except UsageError:
+    except Held:
         return True
     finally:
         os.close(handle)
@@ -123,6 +154,6 @@ def _hold(handle: int, what: str) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UsageError(what, hint="wait for it to end, then run the command again") from None
+        raise Held(what, hint="wait for it to end, then run the command again") from None
     except OSError:
         pass  # a file system without locks: go on without

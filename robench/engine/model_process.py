@@ -16,11 +16,11 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from robench.contracts import Failure, OpenReport, Reconstruction, Reconstructor
 from robench.engine.failures import failure_of
 from robench.engine.model_options import configure
 from robench.errors import EnvironmentNotReady, FailureKind, RobenchError
-from robench.io.processes import end_with_parent
+from robench.io.processes import end_with_parent, in_main_thread
 
 _POLL_S = 0.5
 _GOODBYE_S = 5.0
@@ -93,6 +93,10 @@ class ModelLost(Exception):
         self.kind: FailureKind = kind
 
 
+class EndedWhileOpened(EnvironmentNotReady):
+    """The model's process ended before it said that it is open."""
+
+
 class Model(Protocol):
     """A model that answers batches; `send` and `receive` alternate."""
 
@@ -128,14 +132,14 @@ def answered(model: Reconstructor, requests: Sequence[Request], device: str) -> 
         torch.cuda.reset_peak_memory_stats()
     start = time.perf_counter()
     try:
-        results = model.reconstruct(requests)
+        results = [_sane(result) for result in model.reconstruct(requests)]
         if len(results) != len(requests):
             raise RuntimeError(f"the model answered {len(results)} of {len(requests)} requests")
     except Exception as error:
         failure, trace = failure_of(error)
     else:
         memory = torch.cuda.max_memory_allocated() / 2**20 if torch is not None else None
-        return Answer([_sane(result) for result in results], time.perf_counter() - start, memory)
+        return Answer(results, time.perf_counter() - start, memory)
     # Not in the handler: until it ends, the traceback holds the model's tensors.
     if failure.kind == "oom":
         gc.collect()
@@ -144,10 +148,22 @@ def answered(model: Reconstructor, requests: Sequence[Request], device: str) -> 
     return Answer([failure] * len(requests), time.perf_counter() - start, None, trace)
 
 
-def _sane(result: Reconstruction | Failure) -> Reconstruction | Failure:
-    if isinstance(result, Reconstruction) and not np.isfinite(result.mesh.vertices).all():
-        return Failure("degenerate", "the mesh has vertices that are not finite")
-    return result
+def _sane(result: Any) -> Reconstruction | Failure:
+    """Return an answer that is what the contract says, whatever the model thinks of contracts.
+
+    Raises:
+        TypeError, ValueError: If it is something else.
+    """
+    if isinstance(result, Reconstruction):
+        timings = {str(stage): float(seconds) for stage, seconds in result.timings.items()}
+        if not np.isfinite(result.mesh.vertices).all():
+            return Failure("degenerate", "the mesh has vertices that are not finite")
+        return replace(result, timings=timings)
+    if isinstance(result, Failure):
+        if result.kind not in get_args(FailureKind):
+            raise ValueError(f"the model failed with an unknown kind '{result.kind}': {result.message}")
+        return Failure(result.kind, str(result.message))
+    raise TypeError(f"the model answered with {type(result).__name__}, neither Reconstruction nor Failure")
 
 
 class ModelHere:
@@ -206,7 +222,9 @@ class ModelProcess:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         # Not daemonic: a model may have workers of its own.
-        self._process = context.Process(target=_serve, args=(theirs, self._opening), name="robench-model")
+        self._process = context.Process(
+            target=_serve, args=(theirs, self._opening, in_main_thread()), name="robench-model"
+        )
         self._process.start()
         theirs.close()
 
@@ -214,13 +232,13 @@ class ModelProcess:
         """Wait for the model.
 
         Raises:
-            EnvironmentNotReady: If the process ended instead; else whatever `Reconstructor.open` raised.
+            EndedWhileOpened: If the process ended instead; else whatever `Reconstructor.open` raised.
         """
         if self._report is None:
             try:
                 said = self._received(None)
             except ModelLost as error:
-                raise EnvironmentNotReady(
+                raise EndedWhileOpened(
                     f"The model '{self._opening.model}' ended while it was opened", got=str(error)
                 ) from error
             if isinstance(said, BaseException):
@@ -298,11 +316,11 @@ class ModelProcess:
         self._kill()
 
 
-def _serve(pipe: Connection, opening: Opening) -> None:
+def _serve(pipe: Connection, opening: Opening, by_main_thread: bool) -> None:
     """Open the model and answer batches until the other end closes."""
     # Ctrl-C reaches every process of a terminal; the parent alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    end_with_parent(by_main_thread=by_main_thread)
     os.dup2(2, 1)  # what a model prints must not get into what robench prints
     model: Reconstructor | None = None
     try:

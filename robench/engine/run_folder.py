@@ -9,7 +9,7 @@ import functools
 import json
 import platform
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from importlib import metadata
 from pathlib import Path
@@ -17,12 +17,12 @@ from typing import Any, Self
 
 import robench
 from robench.engine.cset import Key
-from robench.engine.journal import Journal, only_writer, read_lines
+from robench.engine.journal import Journal, cut_half_line, only_writer, read_lines
 from robench.engine.ledger import Ledger
 from robench.engine.protocol import SCHEMA_VERSION, Identity
 from robench.engine.rows import read_cells, statuses, without_cells, write_rows
-from robench.errors import Mismatch, NotComparable
-from robench.io.files import explained, make_folder, read_json, write_json_atomic
+from robench.errors import Mismatch, NotComparable, UsageError
+from robench.io.files import TEMP_PREFIX, explained, make_folder, read_json, write_json_atomic
 
 RUN, EVENTS, ROWS = "run.json", "events.jsonl", "rows"
 _MADE_HERE = (ROWS, "examples", "meshes", "report")
@@ -161,9 +161,10 @@ def log_event(run: Path, name: str, /, **facts: Any) -> None:
     """Add a line to ``events.jsonl``; the only place with times in it. Several processes may do so at once."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     line = json.dumps({"time": now, "event": name, **facts}, ensure_ascii=False, default=str) + "\n"
-    with explained(run / EVENTS), open(run / EVENTS, "ab") as handle:
+    with explained(run / EVENTS), open(run / EVENTS, "a+b") as handle:
         with contextlib.suppress(OSError):  # a file system without locks: lines may mix
             fcntl.flock(handle, fcntl.LOCK_EX)
+        cut_half_line(handle)
         handle.write(line.encode("utf-8", "backslashreplace"))
 
 
@@ -180,11 +181,45 @@ def open_run(out: Path, identity: Identity, ledger: Ledger, *, fresh: bool = Fal
     path = out / identity.run_id
     with only_writer(path, "the run"):
         if (path / RUN).is_file():
-            refuse_other(path, identity)
+            try:
+                refuse_other(path, identity)
+            except Mismatch:
+                if not fresh:
+                    raise
         if fresh:
             for name in _MADE_HERE:
                 shutil.rmtree(path / name, ignore_errors=True)
-        yield RunFolder(path, identity, ledger)
+        _sweep(path)
+        try:
+            yield RunFolder(path, identity, ledger)
+        finally:
+            _sweep(path)
+
+
+def _sweep(path: Path) -> None:
+    """Remove the temporary files that killed processes left; nobody writes here now."""
+    ours = (path / name for name in _MADE_HERE if name != "report")  # that may be written beside a run
+    found = [*path.glob(f"{TEMP_PREFIX}*"), *(left for folder in ours for left in folder.rglob(f"{TEMP_PREFIX}*"))]
+    for left in found:
+        left.unlink(missing_ok=True)
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Return what ``run.json`` of a run says.
+
+    Raises:
+        UsageError: If the folder is no run.
+        Mismatch: If the file is damaged.
+    """
+    if not (path / RUN).is_file():
+        raise UsageError(f"{path} is not a run", expected=f"a folder that robench evaluate made, with {RUN} in it")
+    try:
+        stored = read_json(path / RUN)
+    except UsageError as error:
+        raise Mismatch(f"{path / RUN} is damaged", got=error.got, hint="--fresh to start over") from error
+    if not isinstance(stored, dict):
+        raise Mismatch(f"{path / RUN} is damaged", got=type(stored).__name__, hint="--fresh to start over")
+    return stored
 
 
 def refuse_other(path: Path, identity: Identity, facts: Mapping[str, Any] | None = None) -> None:
@@ -199,9 +234,7 @@ def refuse_other(path: Path, identity: Identity, facts: Mapping[str, Any] | None
         NotComparable: Naming the ingredients that differ.
         Mismatch: If the folder's ``run.json`` is damaged.
     """
-    stored, ours = read_json(path / RUN), json.loads(json.dumps({**(facts or {}), **identity.to_json()}))
-    if not isinstance(stored, dict):
-        raise Mismatch(f"{path / RUN} is damaged", got=type(stored).__name__, hint="--fresh to start over")
+    stored, ours = read_run(path), json.loads(json.dumps({**(facts or {}), **identity.to_json()}))
     names = list(identity.to_json())
     wrong = list(_differences({n: stored.get(n) for n in names}, {n: ours[n] for n in names}))
     if any(name == "cset_id" for name, *_ in wrong):

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 
+_PR_SET_PDEATHSIG = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def end_with_parent() -> None:
+def end_with_parent(*, by_main_thread: bool = False) -> None:
     """Let this worker process end when its parent ends, also if that was killed and could not say so.
 
     Else workers wait forever for work, each with all its memory: their siblings hold the other end of the queue open.
+
+    Args:
+        by_main_thread: The parent's main thread started this process (`in_main_thread`). Linux then ends it even while
+            it is busy in C code that lets no other thread of Python run.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
         return
+    if by_main_thread and sys.platform == "linux":
+        # Linux sends it when the thread ends that started this process, which must not be one that ends earlier.
+        with contextlib.suppress(OSError, AttributeError):  # another C library: the thread below is left
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def watch() -> None:
         parent.join()
@@ -33,6 +44,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
+def in_main_thread() -> bool:
+    """True if this is the main thread, which lives as long as the process."""
+    return threading.current_thread() is threading.main_thread()
+
+
 @contextlib.contextmanager
 def single_threaded(threads: int = 1) -> Iterator[None]:
     """Let child processes start with one thread each: j processes times n threads would fight for n cores.
@@ -40,8 +56,13 @@ def single_threaded(threads: int = 1) -> Iterator[None]:
     Args:
         threads: More than one, where there are more cores than processes.
     """
-    with environment(**dict.fromkeys(_THREAD_VARIABLES, str(threads))):
+    with environment(**thread_variables(threads)):
         yield
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Return the environment in which a process starts with so many threads."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(threads))
 
 
 @contextlib.contextmanager

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import os
 import signal
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 
 from robench.engine.executors import HEARTBEAT_S
 from robench.engine.run_folder import log_event
 from robench.engine.shard import Job, Shard, ShardResult, run_shard
 from robench.errors import EnvironmentNotReady
-from robench.io.processes import cores, end_with_parent, single_threaded
+from robench.io.processes import cores, end_with_parent, in_main_thread, single_threaded
 
 _DEATHS = 3
 """Workers that may die over one shard before the run is stopped."""
@@ -90,24 +89,28 @@ class _Slot:
     def renew(self) -> None:
         """Start afresh after a death."""
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker)
-        self._pid: Future[int] | None = None
+        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=(in_main_thread(),))
+        self._worker: set[BaseProcess] = set()
 
     def submit(self, shard: Shard) -> Future[ShardResult]:
         """Give the worker a shard."""
-        if self._pid is None:
-            self._pid = self._pool.submit(os.getpid)
-        return self._pool.submit(run_shard, self._job, shard)
+        others = set(multiprocessing.active_children())
+        try:
+            future = self._pool.submit(run_shard, self._job, shard)
+        except BrokenProcessPool:  # it died while it had nothing to do
+            self.renew()
+            future = self._pool.submit(run_shard, self._job, shard)
+        self._worker |= set(multiprocessing.active_children()) - others
+        return future
 
     def end(self) -> None:
-        """End the worker now; its journal has what it did."""
-        with contextlib.suppress(OSError, BrokenProcessPool):
-            if self._pid is not None and self._pid.done():
-                os.kill(self._pid.result(), signal.SIGTERM)
+        """End the worker now, also one that is just starting; its journal has what it did."""
+        for process in self._worker:
+            process.kill()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker() -> None:
+def _start_worker(by_main_thread: bool) -> None:
     # Ctrl-C reaches every process of a terminal; the parent alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    end_with_parent(by_main_thread=by_main_thread)
