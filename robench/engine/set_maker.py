@@ -156,7 +156,10 @@ def _camera_source(inputs: Inputs) -> str:
 
 
 def _relative(path: Path | None, root: Path) -> str | None:
-    return None if path is None else PurePosixPath(os.path.relpath(path, root)).as_posix()
+    if path is None:
+        return None
+    # Bytes of a name that are no text have no place in a table of texts; they are shown as their codes.
+    return PurePosixPath(os.path.relpath(path, root)).as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def _reason(error: RobenchError) -> str:

@@ -146,7 +146,9 @@ def json_text(data: Any) -> str:
         ValueError: If a number is NaN or infinite, which JSON cannot say.
         TypeError: If a value is not plain JSON.
     """
-    return json.dumps(data, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(data, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # Bytes of file names that are no UTF-8 (Python's lone surrogates) get the escapes that JSON has for them.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_json_atomic(path: Path, data: Any) -> None:
