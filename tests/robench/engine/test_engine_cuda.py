@@ -22,7 +22,7 @@ def has_cuda() -> bool:
 
 @pytest.mark.skipif("not has_cuda()", reason="no CUDA device")
 @pytest.mark.parametrize("change", [{}, {"batch_size": 8}, {"jobs": 0}, {"workers": 2}])
-def test_rows_of_cuda_are_those_of_cpu_within_the_tolerance(make_people, tmp_path: Path, change: dict[str, int]) -> None:
+def test_rows_of_cuda_are_those_of_cpu(make_people, tmp_path: Path, change: dict[str, int]) -> None:
     asked = Options(
         "pifu-mini",
         data=make_people(),
