@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from robench.contracts import Depth, Image
-from robench.errors import EnvironmentNotReady
-from robench.io.files import json_text, sha256_bytes, sha256_file
+from robench.errors import EnvironmentNotReady, UsageError
+from robench.io.files import json_text, read_json, sha256_bytes, sha256_file
 
 VERSION: Final = "1"
 """Goes up when the depth of the same weights changes."""
@@ -26,6 +25,7 @@ FAR_M: Final = 10.0
 _ENDS: Final = (2.0, 98.0)
 """Percentiles that stand for the farthest and the nearest: single pixels are no measure."""
 _CONFIG: Final = "config.json"
+_LARGEST: Final = 4096
 _SIZE, _MULTIPLE, _MEAN, _STD = 384, 32, 0.5, 0.5
 """What the published DPT expects, where the folder does not say (``preprocessor_config.json``)."""
 
@@ -81,9 +81,9 @@ class DptDepth:
 
         try:
             model, report = DPTForDepthEstimation.from_pretrained(
-                str(folder), local_files_only=True, output_loading_info=True
+                str(folder), local_files_only=True, weights_only=True, output_loading_info=True
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # a damaged or hostile file of weights fails in as many ways as it has bytes
             raise EnvironmentNotReady(
                 f"The depth network in {folder} cannot be loaded", got=str(error)[:200], expected="a DPT"
             ) from error
@@ -138,16 +138,23 @@ class _Preparation:
 
     def __init__(self, folder: Path) -> None:
         path = folder / "preprocessor_config.json"
-        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        size = said.get("size", _SIZE)
-        sides = (size.get("height", _SIZE), size.get("width", _SIZE)) if isinstance(size, dict) else (size, size)
-        self.height, self.width = (int(side) for side in sides)
-        self.keep = bool(said.get("keep_aspect_ratio", False))
-        self.multiple = max(1, int(said.get("ensure_multiple_of", _MULTIPLE)))
-        self.mean, self.std = (
-            np.broadcast_to(np.asarray(said.get(key, default), np.float32), (3,))
-            for key, default in (("image_mean", _MEAN), ("image_std", _STD))
-        )
+        said: Any = read_json(path) if path.is_file() else {}
+        try:
+            size = said.get("size", _SIZE)
+            sides = (size.get("height", _SIZE), size.get("width", _SIZE)) if isinstance(size, dict) else (size, size)
+            self.height, self.width = (int(side) for side in sides)
+            self.keep = bool(said.get("keep_aspect_ratio", False))
+            self.multiple = max(1, int(said.get("ensure_multiple_of", _MULTIPLE)))
+            self.mean, self.std = (
+                np.broadcast_to(np.asarray(said.get(key, default), np.float32), (3,))
+                for key, default in (("image_mean", _MEAN), ("image_std", _STD))
+            )
+            sound = all(1 <= number <= _LARGEST for number in (self.height, self.width, self.multiple))
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise UsageError(f"{path} is not understood", got=str(error)) from error
+        if not sound:
+            got = f"{self.width}x{self.height} pixels, multiples of {self.multiple}"
+            raise UsageError(f"{path} asks for pictures of no sensible size", got=got, expected=f"up to {_LARGEST}")
 
     def __call__(self, image: Image) -> Any:
         """Return (1, 3, h, w) float32."""
