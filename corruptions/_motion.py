@@ -14,18 +14,24 @@ hid (filled from the farther side) or lies beyond the border (edge pixels go on)
 from __future__ import annotations
 
 from functools import cached_property
+from math import ceil, log2
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from corruptions import _pixels
-from corruptions._base import Depth, Image, to_uint8
+from corruptions._base import Depth, Image
 from corruptions._path import Path
 
 Floats = NDArray[np.float32]
 _BLOCK = 1 << 15
 """Pixels worked on at a time: they stay in the cache."""
+_CELL = 4
+"""Pixels to the side of a cell in which the nearest and the farthest are looked for."""
+_FLAT = 0.05
+"""Where disparities differ by less than this share of all, there is no near thing before a far one."""
+_LEAST_WEIGHT = 1e-4
 _NEAREST_SCALE = 1 / 6
 """Points that the camera has nearly reached (magnified more than six times) are dropped."""
 
@@ -107,7 +113,7 @@ class _Scene:
         radius = float(np.hypot(*self.centre))
         last = max(abs(self.path.start), abs(self.path.stop))
         pixels = last * gap * (max(map(abs, self.path.shift)) + (1 - self.path.zoom) * radius)
-        return int(np.ceil(min(pixels, max(self.shape))))
+        return ceil(min(pixels, float(max(self.shape))))
 
     def _step(self, tau: float) -> tuple[np.float32, np.float32, np.float32]:
         r = 1 + tau * (self.path.zoom - 1)
@@ -162,7 +168,7 @@ class _Scene:
             np.copyto(cell, row)
             flat[cell] = disparity
         # A point covers as many pixels as it is magnified, so that near surfaces have no cracks.
-        side = max(2, int(np.ceil(1 / float(ends[1]))))
+        side = max(2, ceil(1 / float(ends[1])))
         return _pixels.spread(self.seen, side)[1:-1, 1:-1]
 
     def add_view(self, tau: float, total: Floats) -> None:
@@ -213,25 +219,55 @@ def behind(image: Image, disparity: Floats, reach: int) -> tuple[Image, Floats]:
     """
     if reach < 1:
         return image, disparity
-    # The near thing must count as near so far inside its edge that no filling window below reaches its core.
-    around = min(3 * reach + 2, max(disparity.shape))
-    low, high = _pixels.lowest(disparity, around), _pixels.highest(disparity, around)
-    known = cv2.compare(disparity, cv2.addWeighted(low, 0.5, high, 0.5, 0), cv2.CMP_LE)
-    # Alpha is the weight of a pixel beside its colours; what is not known counts nothing.
-    weighted = cv2.copyTo(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), known)
-    weighted_far = cv2.copyTo(disparity, known)
-    colours, far = image.copy(), disparity.copy()
-    missing = np.flatnonzero(_pixels.highest(known, min(4 * reach, max(disparity.shape))) > known)
-    half = 2
-    # Windows that double in size: each gap is filled from the nearest background there is.
-    while missing.size:
-        sums = _pixels.box_sum(weighted, half).reshape(-1, 4)
-        weight = sums[:, 3].take(missing)
-        near = weight > 0.5
-        if near.any():
-            now, share = missing[near], weight[near] / np.float32(255)
-            colours.reshape(-1, 3)[now] = to_uint8(sums.take(now, axis=0)[:, :3] / share[:, None])
-            far.reshape(-1)[now] = _pixels.box_sum(weighted_far, half).ravel().take(now) / share
-            missing = missing[~near]
-        half *= 2
-    return colours, far
+    height, width = disparity.shape
+    known, counts = _farther(disparity, 3 * reach + 2)
+    own = cv2.insertChannel(disparity, _four(image), 3)
+    # Halved again and again, what does not count weighing nothing, until a cell is wider than any gap; then enlarged,
+    # every size filling what the finer one does not know: from the nearest background there is.
+    value, weight = cv2.copyTo(own, counts), counts.astype(np.float32) / np.float32(255)
+    finer = []
+    for _ in range(ceil(log2(4 * reach))):
+        finer.append((value, weight))
+        size = ((value.shape[1] + 1) // 2, (value.shape[0] + 1) // 2)
+        value, weight = (cv2.resize(level, size, interpolation=cv2.INTER_AREA) for level in (value, weight))
+    filled = cv2.resize(own, (weight.shape[1], weight.shape[0]), interpolation=cv2.INTER_AREA)
+    for values, weights in ((cv2.blur(value, (3, 3)), cv2.blur(weight, (3, 3))), (value, weight)):
+        np.divide(values, weights[..., None], out=filled, where=(weights > _LEAST_WEIGHT)[..., None])
+    for value, weight in finer[:0:-1]:
+        filled = cv2.resize(filled, (weight.shape[1], weight.shape[0]), interpolation=cv2.INTER_LINEAR)
+        # A cell of which a quarter is known is known.
+        gain = np.minimum(4, 1 / np.maximum(weight, _LEAST_WEIGHT))
+        filled *= (1 - weight * gain)[..., None]
+        filled += value * gain[..., None]
+    filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
+    colours = cv2.convertScaleAbs(cv2.cvtColor(filled, cv2.COLOR_RGBA2RGB))
+    return cv2.copyTo(image, known, colours), cv2.copyTo(disparity, known, cv2.extractChannel(filled, 3))
+
+
+def _farther(disparity: Floats, around: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Tell the background of near things from their inside.
+
+    Args:
+        disparity: (H, W).
+        around: Pixels to look around.
+
+    Returns:
+        (H, W), 255 where a pixel is nearer to the farthest than to the nearest disparity around it, else 0; and the
+        same without places where those two are alike, as they are in the midst of a near thing.
+    """
+    cells = np.ones((_CELL, _CELL), np.uint8)
+    half = ceil(around / _CELL)
+    low = _pixels.lowest(cv2.erode(disparity, cells, anchor=(0, 0))[::_CELL, ::_CELL], half)
+    high = _pixels.highest(cv2.dilate(disparity, cells, anchor=(0, 0))[::_CELL, ::_CELL], half)
+    gap = high - low
+    flat = gap < np.float32(_FLAT) * (high.max() - low.min())
+    rows, columns = (np.arange(side) // _CELL for side in disparity.shape)
+    middle, flat = (each.take(rows, axis=0).take(columns, axis=1) for each in (low + gap / 2, flat))
+    known = cv2.compare(disparity, middle, cv2.CMP_LE)
+    return known, cv2.copyTo(known, (~flat).view(np.uint8))
+
+
+def _four(image: Image) -> Floats:
+    """Return a picture as (H, W, 4) float32."""
+    four: Image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+    return four.astype(np.float32)

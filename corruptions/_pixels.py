@@ -93,15 +93,6 @@ def gaussian(image: NDArray[np.float32], sigma: float, truncate: float) -> NDArr
     return blurred
 
 
-def box_sum(image: NDArray[Any], half: int) -> NDArray[np.float32]:
-    """Return float32 sums over (2 half + 1)² windows of uint8 or float32; nothing lies outside the image."""
-    side = 2 * half + 1
-    total: NDArray[np.float32] = cv2.boxFilter(
-        image, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT
-    )
-    return total
-
-
 def lowest(image: NDArray[T], half: int) -> NDArray[T]:
     """Return the minimum over (2 half + 1)² windows of uint8 or float32."""
     side = 2 * half + 1

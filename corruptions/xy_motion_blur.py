@@ -15,7 +15,7 @@ LEAST, MOST = 50 / REFERENCE_WIDTH, 75 / REFERENCE_WIDTH
 
 CARD = Card(
     name="xy_motion_blur",
-    version="1",
+    version="2",
     summary="The camera moves sideways during the exposure: blur with parallax, longer for near things.",
     reference=f"{PAPER_3DCC}, XY motion blur",
     needs=frozenset({"depth"}),

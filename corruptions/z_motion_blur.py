@@ -16,7 +16,7 @@ NEAREST, FARTHEST = 0.5, 0.6
 
 CARD = Card(
     name="z_motion_blur",
-    version="1",
+    version="2",
     summary="The camera moves towards the scene during the exposure: radial blur, stronger for near things.",
     reference=f"{PAPER_3DCC}, Z motion blur",
     needs=frozenset({"depth"}),

@@ -166,6 +166,21 @@ def test_behind_takes_the_farther_side():
     assert kept is disparity
 
 
+@pytest.mark.parametrize("reach", [3, 6, 11, 20])
+@pytest.mark.parametrize("slope", [0.0, 0.0004])
+def test_the_core_of_a_wide_thing_does_not_fill_what_it_hid(reach, slope):
+    """Also where the thing is so wide that its middle sees no background, and slanted."""
+    image = np.full((200, 220, 3), 40, np.uint8)
+    disparity = np.full((200, 220), 0.2, np.float32)
+    image[31:170, 43:181] = 220
+    disparity[31:170, 43:181] = 1 - slope * np.arange(138)
+    filled, far = behind(image, disparity, reach)
+    core = np.s_[31 + reach : 170 - reach, 43 + reach : 181 - reach]
+    filled[core], far[core] = 40, 0.2
+    assert np.abs(filled.astype(int) - 40).max() <= 1
+    assert np.allclose(far, 0.2, atol=0.005)
+
+
 @pytest.mark.parametrize(("zoom", "tau"), [(0.5, 0.627), (0.6, 0.322), (0.5, 0.322)])
 def test_magnification_at_the_subject(zoom, tau):
     rest = 1 + tau * (zoom - 1)
