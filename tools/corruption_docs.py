@@ -36,7 +36,7 @@ FAMILIES = {
     "weather": "Fog, snow, frost, and what lands on the lens with them.",
     "light": "Light that changes: flash, shadow, several lamps.",
     "digital": "What processing does to pixels.",
-    "codec": "What encoders and transmission errors leave. x264 and x265 (GPL) come with PyAV's wheel, not with robench.",
+    "codec": "What encoders and transmission errors leave. x264 and x265 (GPL) come with PyAV, not with robench.",
     "camera": "Where the camera stands, how it is turned, how wide it sees. Mask, camera and ground truth follow.",
     "semantic": "What stands in the way, and how large the person is.",
     "phone": "What happens to a phone's picture between shutter and server.",
