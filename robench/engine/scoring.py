@@ -45,7 +45,7 @@ class Score:
 class Truths:
     """Ground truth in view frames, read once a subject and placed once a view.
 
-    The same `Mesh` object is given for the same place, so that trees built on it are built once.
+    The same `Mesh` object is given for the same place, and all places of a subject share the trees that distances need.
     """
 
     def __init__(self) -> None:
@@ -69,8 +69,16 @@ class Truths:
         if place not in self._placed:
             if self._world is None or self._world[0] != str(sample.mesh):
                 self._world = str(sample.mesh), read_mesh(sample.mesh)
-            self._placed[place] = self._world[1].transformed(camera.view_from_world)
+            self._placed[place] = self._moved(self._world[1], camera)
         return self._placed[place]
+
+    def _moved(self, mesh: Mesh, camera: Camera) -> Mesh:
+        from robench.geometry import moved
+
+        try:
+            return moved(mesh, camera.view_from_world)
+        except ValueError:
+            return mesh.transformed(camera.view_from_world)  # a mesh without surface: metrics say what is wrong with it
 
 
 class Penalties:

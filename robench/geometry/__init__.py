@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from robench.geometry.marching import marching_cubes
 from robench.geometry.mesh import face_areas, face_normals, is_watertight, sample_surface, vertex_normals, volume
-from robench.geometry.surface import Surface, contains, point_to_surface, signed_distance, surface_of
+from robench.geometry.surface import Surface, contains, moved, point_to_surface, signed_distance, surface_of
 
 __all__ = [
     "Surface",
@@ -13,6 +13,7 @@ __all__ = [
     "face_normals",
     "is_watertight",
     "marching_cubes",
+    "moved",
     "point_to_surface",
     "sample_surface",
     "signed_distance",

@@ -224,6 +224,49 @@ class Surface:
         return np.asarray(out.numpy() > 0)
 
 
+class MovedSurface(Surface):
+    """A rigidly moved mesh that is asked about where it came from, so that trees are built once for all its places.
+
+    Rays have a tree of its own, made when the first is cast.
+
+    Args:
+        mesh: ``origin.transformed(matrix)``.
+        origin: The surface of the mesh that was moved.
+        matrix: (4, 4) rigid map.
+
+    Raises:
+        ValueError: As `Surface`; or if the map is not rigid.
+    """
+
+    def __init__(self, mesh: Mesh, origin: Surface, matrix: NDArray[np.float64]) -> None:
+        super().__init__(mesh, origin.device)
+        turn = np.asarray(matrix, np.float64)[:3, :3]
+        if not np.allclose(turn @ turn.T, np.eye(3), atol=1e-6) or np.linalg.det(turn) < 0:
+            raise ValueError("only a rigid map keeps distances")
+        self._origin, self._turn, self._shift = origin, turn, np.asarray(matrix, np.float64)[:3, 3]
+
+    def _back(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        _check_points(points)
+        return np.asarray((np.asarray(points, np.float64).reshape(-1, 3) - self._shift) @ self._turn)
+
+    @functools.cached_property
+    def watertight(self) -> bool:
+        """As the origin."""
+        return self._origin.watertight
+
+    def distances(self, points: NDArray[Any]) -> NDArray[np.float32]:
+        """As `Surface.distances`."""
+        return self._origin.distances(self._back(points))
+
+    def signed_distances(self, points: NDArray[Any], closed: bool = True) -> NDArray[np.float32]:
+        """As `Surface.signed_distances`."""
+        return self._origin.signed_distances(self._back(points), closed)
+
+    def inside(self, points: NDArray[Any]) -> NDArray[np.bool_]:
+        """As `Surface.inside`."""
+        return self._origin.inside(self._back(points))
+
+
 def _check_points(points: NDArray[Any]) -> None:
     if not np.isfinite(points).all():
         raise ValueError("points must be finite")
@@ -251,6 +294,24 @@ def surface_of(mesh: Mesh, device: str = "cpu") -> Surface:
     if name not in kept:
         kept[name] = Surface(mesh, name)
     return kept[name]
+
+
+def moved(mesh: Mesh, matrix: NDArray[np.float64], device: str = "cpu") -> Mesh:
+    """Return a rigidly moved mesh that shares the trees of the one that it came from.
+
+    Args:
+        mesh: Kept by the caller for as long as trees shall be shared.
+        matrix: (4, 4) rigid map.
+        device: Where the trees are.
+
+    Raises:
+        ValueError: As `Surface`; or if the map is not rigid.
+    """
+    there = mesh.transformed(matrix)
+    if not mesh.is_empty:
+        name = resolve_device(device)
+        _KEPT.setdefault(there, {})[name] = MovedSurface(there, surface_of(mesh, name), matrix)
+    return there
 
 
 def point_to_surface(

@@ -18,6 +18,7 @@ from robench.geometry import (
     face_areas,
     is_watertight,
     marching_cubes,
+    moved,
     point_to_surface,
     sample_surface,
     signed_distance,
@@ -317,3 +318,35 @@ def test_marching_cubes_without_a_surface_or_sense():
             marching_cubes(bad)
     with pytest.raises(ValueError, match="spacing"):
         marching_cubes(np.zeros((4, 4, 4)), spacing=0.0)
+
+
+def test_a_moved_mesh_answers_as_its_own_surface_and_shares_the_trees() -> None:
+    rng = np.random.default_rng(0)
+    mesh = sphere(40.0, subdivisions=3)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    matrix[:3, 0] *= np.sign(np.linalg.det(matrix[:3, :3]))
+    matrix[:3, 3] = [12.0, -90.0, 3.0]
+    there = moved(mesh, matrix)
+    points = rng.normal(size=(500, 3)) * 40 + matrix[:3, 3]
+    alone = Surface(Mesh(there.vertices, there.faces))
+    shared = surface_of(there)
+    assert np.allclose(shared.distances(points), alone.distances(points), atol=2e-5)
+    assert np.allclose(shared.signed_distances(points), alone.signed_distances(points), atol=2e-5)
+    far = np.abs(alone.distances(points)) > 1e-3
+    assert (shared.inside(points) == alone.inside(points))[far].all()
+    assert "tree" not in vars(shared), "no tree of its own"
+    assert {"tree", "_winding_tree"} <= set(vars(surface_of(mesh)))
+
+
+def test_only_rigid_moves_share_trees() -> None:
+    with pytest.raises(ValueError, match="rigid"):
+        moved(sphere(), np.diag([2.0, 2.0, 2.0, 1.0]))
+    with pytest.raises(ValueError, match="rigid"):
+        moved(sphere(), np.diag([-1.0, 1.0, 1.0, 1.0]))
+
+
+def test_a_moved_mesh_outlives_the_one_that_it_came_from() -> None:
+    there = moved(sphere(1.0), np.eye(4))
+    gc.collect()
+    assert surface_of(there).distances(np.zeros((1, 3)))[0] == pytest.approx(1.0, abs=0.02)
