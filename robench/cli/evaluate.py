@@ -83,6 +83,19 @@ def evaluate(
             help="Processes that corrupt, mask and score for each model; 0: a thread beside it. By device if left out.",
         ),
     ] = None,
+    executor: Annotated[
+        str, typer.Option("--executor", help="local | ray | slurm: whose machines the workers are on.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option("--ray-address", help="HOST:PORT or auto; a cluster of this machine if left out.")
+    ] = None,
+    partition: Annotated[str | None, typer.Option("--partition", help="Of Slurm.")] = None,
+    cluster: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cluster", help="NAME=VALUE for ray or slurm, such as time=8:00:00 or mem=24G; may be repeated."
+        ),
+    ] = None,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Open the model in this process, to debug it; its crash ends the run.")
     ] = False,
@@ -98,6 +111,7 @@ def evaluate(
     Writes one row a sample, corruption, severity and metric; a failure is a row with a penalty, never a gap. Running
     the same command again resumes. Ends with the degradation table: one row a corruption, clean first.
     """
+    from robench.engine.executors import check
     from robench.engine.tasks import Options
 
     options = Options(
@@ -136,7 +150,10 @@ def evaluate(
         fail_fast=fail_fast,
         redo=tuple(_work.names(redo) or ()),
         json_events=json_,
+        executor=executor,
+        cluster=_cluster(cluster, ray_address, partition),
     )
+    check(options)
     if plan:
         _evaluation.say_plan(options, json_)
     else:
@@ -145,9 +162,20 @@ def evaluate(
 
 def _model_options(texts: list[str] | None, resolution: int | None) -> dict[str, str]:
     found = {} if resolution is None else {"resolution": str(resolution)}
+    return found | _pairs(texts, "--model-option", "crop=auto")
+
+
+def _cluster(texts: list[str] | None, ray_address: str | None, partition: str | None) -> dict[str, str]:
+    short = {"ray-address": ray_address, "partition": partition}
+    found = {name: value for name, value in short.items() if value is not None}
+    return found | _pairs(texts, "--cluster", "time=8:00:00")
+
+
+def _pairs(texts: list[str] | None, option: str, example: str) -> dict[str, str]:
+    found = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise UsageError("--model-option is not understood", got=f"'{text}'", expected="NAME=VALUE, as crop=auto")
+            raise UsageError(f"{option} is not understood", got=f"'{text}'", expected=f"NAME=VALUE, as {example}")
         found[name.strip()] = value.strip()
     return found

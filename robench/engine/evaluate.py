@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from robench.engine.executors import executor
+from robench.engine.executors import check, executor, take_over
 from robench.engine.ledger import cut
 from robench.engine.masks import mask_source, source_of
 from robench.engine.progress import Advance, progress
@@ -65,12 +65,17 @@ def evaluate(options: Options, resume: Path | None = None) -> RunResult:
         NotComparable, Mismatch: If what is on disk does not belong together or is damaged.
         TooManyFailures: If more cells failed than allowed, with cells left. Finished work is kept.
     """
+    check(options)
     task = plan_task(options)
+    # A login node may lack the GPU that the cluster has, and the head only asks the model who it is.
+    at_head = None if options.executor == "local" or options.device == "cpu" else "auto"
     with contextlib.ExitStack() as stack:
-        place = stack.enter_context(Workplace(task, options))
+        place = stack.enter_context(Workplace(task, options, at_head))
         if resume is not None:
             refuse_other(resume, place.identity, facts(task, place))
-        run = stack.enter_context(open_run(options.out, place.identity, task.ledger(), fresh=options.fresh))
+        run = stack.enter_context(
+            open_run(options.out, place.identity, task.ledger(), fresh=options.fresh, take_over=take_over)
+        )
         run.redo(frozenset(options.redo))
         shards = shards_of(run, task, options)
         todo = sum(len(shard) for shard in shards)

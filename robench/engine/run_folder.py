@@ -146,9 +146,17 @@ class ShardJournal:
     def finish(self) -> None:
         """Turn the journal into a part; one without rows leaves nothing."""
         if self.done:
-            rows = (row for line in read_lines(self._path) for row in line)
-            write_rows(part_path(self._run, self._shard), rows)
+            write_rows(part_path(self._run, self._shard), self._rows())
         self._path.unlink(missing_ok=True)
+
+    def _rows(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows, each cell's once: a lost machine may go on writing where the file system has no locks."""
+        told: set[Key] = set()
+        for line in read_lines(self._path):
+            cells = set(statuses(line))
+            if not cells <= told:
+                yield from line
+            told |= cells
 
     def __enter__(self) -> Self:
         return self
@@ -169,8 +177,22 @@ def log_event(run: Path, name: str, /, **facts: Any) -> None:
 
 
 @contextlib.contextmanager
-def open_run(out: Path, identity: Identity, ledger: Ledger, *, fresh: bool = False) -> Iterator[RunFolder]:
+def open_run(
+    out: Path,
+    identity: Identity,
+    ledger: Ledger,
+    *,
+    fresh: bool = False,
+    take_over: Callable[[Path], None] = lambda path: None,
+) -> Iterator[RunFolder]:
     """Open the folder of a run and hold it; what is done in it is kept unless `fresh`.
+
+    Args:
+        out: Parent folder of runs.
+        identity: What the run is.
+        ledger: Its cells.
+        fresh: Forget what is done.
+        take_over: Ends what a former command left at work on the run.
 
     Raises:
         UsageError: If another process writes it, or it cannot be written.
@@ -186,6 +208,7 @@ def open_run(out: Path, identity: Identity, ledger: Ledger, *, fresh: bool = Fal
             except Mismatch:
                 if not fresh:
                     raise
+        take_over(path)
         if fresh:
             for name in _MADE_HERE:
                 shutil.rmtree(path / name, ignore_errors=True)

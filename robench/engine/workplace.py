@@ -29,11 +29,12 @@ class Workplace:
     Args:
         task: The run's.
         options: What the user asked for.
+        device: Where the model is opened, if not where the user asked.
     """
 
-    def __init__(self, task: Task, options: Options) -> None:
+    def __init__(self, task: Task, options: Options, device: str | None = None) -> None:
         self.task, self.options = task, options
-        opening = Opening(options.model, options.device, options.checkpoint, dict(options.model_options))
+        opening = Opening(options.model, device or options.device, options.checkpoint, dict(options.model_options))
         self._plugin = opening.load()  # for its card and options; not opened here
         self._model: Model = ModelHere(opening) if options.in_process else ModelProcess(opening)
         self._crew: Crew | None = None
