@@ -43,6 +43,7 @@ def pixelate(image: Image, kept: float) -> Image:
     Raises:
         ValueError: If the share is outside (0, 1].
     """
+    import cv2
     from PIL import Image as Pictures
 
     if not 0 < kept <= 1:
@@ -51,7 +52,9 @@ def pixelate(image: Image, kept: float) -> Image:
     # A hair more, so that 224 * 0.25 cells do not become 55 by the last bit of a product.
     cells = max(1, int(width * kept + 1e-6)), max(1, int(height * kept + 1e-6))
     small = Pictures.fromarray(image).resize(cells, Pictures.Resampling.BOX)
-    return np.array(small.resize((width, height), Pictures.Resampling.NEAREST))
+    # The same pixels as Pillow's, sooner.
+    large: Image = cv2.resize(np.array(small), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return large
 
 
 class Pixelate:
