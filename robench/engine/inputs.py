@@ -77,6 +77,11 @@ class Inputs:
 
         return MeshScene(read_mesh(self.sample.mesh), self.camera)
 
+    @property
+    def has_scene_in_memory(self) -> bool:
+        """True if the mesh has been asked for and is kept."""
+        return self.__dict__.get("scene") is not None
+
     def forget_scene(self) -> bool:
         """Free the mesh and its tree, by far the largest things here; they are read again if asked for again.
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from robench.engine.cells import Cell, OnTheFly, corrupt_cell, draw_params, is_able, needs_of, plan_cells, refuse_unable
+from robench.engine.cset_writer import plan_set
 from robench.engine.recipes import custom_recipe
 from robench.engine.selection import select, spread
+from robench.engine.set_maker import SetMaker
 from robench.errors import SampleFailure, UsageError
 
 
@@ -68,6 +70,22 @@ def test_one_mesh_is_in_memory_at_a_time(people: Path, monkeypatch: pytest.Monke
     assert given_back == ["memory"]
     source.inputs(third)
     assert given_back == ["memory"], "nothing to give back where no mesh was read"
+
+
+def test_freed_memory_goes_back_while_a_mesh_is_worked_on(
+    people: Path, plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[str] = []
+    monkeypatch.setattr("robench.engine.set_maker.give_back", lambda: given_back.append("memory"))
+    selection = select(people)
+    plan = plan_set(selection, custom_recipe(["darker"], [1, 2, 3, 4, 5]), 0, tmp_path)
+    maker = SetMaker(plan.spec, lambda path, data: None)
+    conditions = [("darker", severity) for severity in (1, 2, 3, 4, 5)] * 4
+    assert len(maker.make(selection.samples[0], conditions)[0]) == 20
+    assert given_back == [], "nothing large was in memory"
+    vars(maker.source.inputs(selection.samples[1]))["scene"] = "a mesh with its tree"
+    maker.make(selection.samples[1], conditions)
+    assert given_back == ["memory"], "once in sixteen pictures"
 
 
 @pytest.mark.parametrize("name", ["bit_error", "xy_motion_blur", "iso_noise", "shadow", "frost"])
