@@ -355,7 +355,7 @@ def test_bad_pictures_end_a_corrupt_with_3_and_the_others_are_made(robench, peop
     (people / "images" / "b.png").write_bytes(b"")
     code, out, err = robench("corrupt", people, tmp_path / "out", "-c", "color_quant", "-s", "1,2", "-j", "2", "-q")
     assert code == ExitCode.TOO_MANY_FAILURES == 3
-    assert "failed: b color_quant 1: b.png cannot be used because it is empty (0 bytes)" in err
+    assert "failed: b (3 images): b.png cannot be used because it is empty (0 bytes)" in err
     assert "6 images (6 made now, 3 failed)" in out
     assert len(list((tmp_path / "out").glob("*/images/**/*.png"))) == 6
 

@@ -11,8 +11,13 @@ from robench.cli import _work
 from robench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from robench.engine.cset_writer import SetPlan, SetReport
     from robench.engine.set_plan import Estimate
+
+_SHOWN = 10
+"""Failures that are printed, by sample and reason."""
 
 
 def register(app: typer.Typer) -> None:
@@ -165,17 +170,26 @@ def _say(report: SetReport, preview: Path | None, json_: bool) -> None:
             }
         )
         return
-    for failure in report.failed[:10]:
-        where = f"{failure['sample_id']} {failure['corruption']} {failure['severity']}"
-        _work.say(f"failed: {where}: {failure['message']}", err=True)
-    if len(report.failed) > 10:
-        typer.echo(f"failed: {len(report.failed) - 10} more, see the manifest", err=True)
+    _say_failures(report.failed)
     extra = f", {report.left_out} left out" if report.left_out else ""
     extra += f", {len(report.failed)} failed" if report.failed else ""
     typer.echo(f"{report.folder}: {report.images} images ({report.made} made now{extra})")
     if preview is not None:
         typer.echo(f"{preview}: the sheet")
     typer.echo(f"next: robench evaluate --model pifu-mini --cset {report.folder}")
+
+
+def _say_failures(failed: Sequence[Mapping[str, Any]]) -> None:
+    """Tell a line a sample and reason: a picture that cannot be read fails under every corruption."""
+    alike: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for failure in failed:
+        alike.setdefault((failure["sample_id"], failure["message"]), []).append(failure)
+    for (sample_id, message), group in list(alike.items())[:_SHOWN]:
+        one = f"{group[0]['corruption']} {group[0]['severity']}"
+        _work.say(f"failed: {sample_id} {one if len(group) == 1 else f'({len(group)} images)'}: {message}", err=True)
+    more = sum(len(group) for group in list(alike.values())[_SHOWN:])
+    if more:
+        typer.echo(f"failed: {more} more, see the manifest", err=True)
 
 
 def _print_json(facts: dict[str, Any]) -> None:

@@ -96,7 +96,8 @@ def test_corrupt_with_a_bad_picture(run, people: Path, tmp_path: Path) -> None:
     code, out, err = run("corrupt", people, tmp_path / "csets", "-c", "darker", "-s", "1", "-q")
     assert code == 3
     assert "4 images (4 made now, 2 failed)" in out
-    assert "s2_0 darker 1: s2_0.png cannot be used because it is empty" in err
+    assert "failed: s2_0 (2 images): s2_0.png cannot be used because it is empty" in err, "one line a reason"
+    assert err.count("s2_0") == 2
 
 
 def test_corrupt_interrupted(run, plugins, people: Path, tmp_path: Path) -> None:
