@@ -94,6 +94,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean '{close[0]}'?" if close else ""
 
 
+def is_ours(kind: Kind, name: str) -> bool:
+    """True if a name is registered by robench itself, or by nobody."""
+    entry = entries(kind).get(name)
+    return entry is None or entry.origin.startswith(f"{_OURS} (")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name of a kind (plural, as in ``robench list``) that nothing is registered under."""
     names = list(known)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from robench.cli import _evaluation, _work
+from robench.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +22,10 @@ def resume(
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Another one than before.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Other than before.")] = None,
     jobs: Annotated[int | None, typer.Option("-j", "--jobs", min=0, help="Other than before.")] = None,
+    plugins: Annotated[
+        str | None,
+        typer.Option("--plugins", help="Plug-ins of this run that are not robench's own and may run, with commas."),
+    ] = None,
     redo: _evaluation.RedoOption = None,
     max_failures: _evaluation.MaxFailuresOption = None,
     profile: _evaluation.ProfileOption = False,
@@ -33,10 +38,23 @@ def resume(
     """
     from dataclasses import replace
 
-    from robench.engine.status import run_facts
+    from robench.engine.status import foreign_plugins, run_facts
     from robench.engine.tasks import Options
 
-    stored = Options.from_json(run_facts(run).get("options") or {})
+    about = run_facts(run)
+    # A folder from elsewhere must not choose what runs here.
+    unnamed = sorted(set(foreign_plugins(about)) - set(_work.names(plugins) or ()))
+    if unnamed:
+        raise UsageError(
+            f"The run needs plug-ins that are not robench's own: {', '.join(unnamed)}",
+            expected="their names, to say that they may run",
+            hint=f"--plugins {','.join(foreign_plugins(about))}",
+        )
+    stored = Options.from_json(about.get("options") or {})
+    if not quiet:
+        asked = {"checkpoint": stored.checkpoint, "data": stored.data, "cset": stored.cset}
+        with_what = ", ".join(f"{name} {value}" for name, value in asked.items() if value is not None)
+        _work.say(f"{run}: {stored.model}, {with_what}", err=True)
     given = {"device": device, "batch_size": batch_size, "workers": workers, "jobs": jobs, "max_failures": max_failures}
     changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options = replace(

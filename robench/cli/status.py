@@ -31,11 +31,11 @@ def status(
         return
     for one in found:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(one.statuses.items())) or "none yet"
-        typer.echo(f"{one.folder}: {one.state}, {one.done} of {one.cells} cells ({counts})")
+        _work.say(f"{one.folder}: {one.state}, {one.done} of {one.cells} cells ({counts})")
         if one.per_s is not None:
             left = "" if one.left_s is None else f", {clock(one.left_s)} left"
-            typer.echo(f"  {one.per_s:.3g} cells/s{left}")
+            _work.say(f"  {one.per_s:.3g} cells/s{left}")
         for reason in one.reasons:
-            typer.echo(f"  {reason['cells']} x {reason['status']}: {reason['message']} (such as '{reason['such_as']}')")
+            _work.say(f"  {reason['cells']} x {reason['status']}: {reason['message']} (such as '{reason['such_as']}')")
         if one.state == "interrupted":
-            typer.echo(f"  next: robench resume {one.folder}")
+            _work.say(f"  next: {one.resume_command}")

@@ -65,7 +65,8 @@ class Journal:
         Raises:
             UsageError, EnvironmentNotReady: If it cannot be written (full or read-only disk).
         """
-        line = json.dumps(item, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(item, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+        line = text.encode("utf-8", "backslashreplace")  # half a surrogate, as a file's name may have, is no UTF-8
         with explained(self.path):
             self._handle.write(line)
             self._handle.flush()

@@ -101,11 +101,15 @@ def read_cells(path: Path) -> dict[Key, str]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, columns=["sample_id", "corruption", "severity", "status"])
+        # Arrow's own file: its threads may outlive Python's.
+        with pa.OSFile(str(path)) as file:
+            table = pq.read_table(file, columns=["sample_id", "corruption", "severity", "status"])
         rank = pc.index_in(table["status"], pa.array(ORDER))
+        if table["severity"].type != pa.int64() or any(column.null_count for column in (*table.columns, rank)):
+            raise ValueError("a cell without a name, or a status that is none")
         worst = table.append_column("rank", rank).group_by(["sample_id", "corruption", "severity"])
         cells = worst.aggregate([("rank", "min")]).to_pydict()
-    except (OSError, pa.ArrowException, KeyError) as error:
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise Mismatch(f"The rows {path} are damaged", got=str(error)[:200], hint="--fresh to start over") from error
     keys = zip(cells["sample_id"], cells["corruption"], cells["severity"], strict=True)
     return {key: ORDER[rank] for key, rank in zip(keys, cells["rank_min"], strict=True)}
@@ -127,9 +131,16 @@ def without_cells(path: Path, statuses: AbstractSet[str]) -> set[Key]:
 
 
 def statuses(rows: Iterable[Mapping[str, Any]]) -> dict[Key, str]:
-    """Return how each cell ended: the first of `robench.engine.ledger.ORDER` that one of its rows has."""
+    """Return how each cell ended: the first of `robench.engine.ledger.ORDER` that one of its rows has.
+
+    Raises:
+        Mismatch: If they are no rows.
+    """
     found: dict[Key, str] = {}
-    for row in rows:
-        key = key_of(row)
-        found[key] = min(found.get(key, ORDER[-1]), row["status"], key=ORDER.index)
+    try:
+        for row in rows:
+            key = key_of(row)
+            found[key] = min(found.get(key, ORDER[-1]), row["status"], key=ORDER.index)
+    except (TypeError, KeyError, ValueError) as error:
+        raise Mismatch("A line of rows is damaged", got=repr(error)[:200], hint="--fresh to start over") from error
     return found

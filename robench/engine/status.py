@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from robench.engine.rows import FAILED, key_of, read_cells, statuses
 from robench.engine.run_folder import EVENTS, RUN, journals, parts
 from robench.errors import Mismatch, UsageError
 from robench.io.files import read_json
+from robench.registry import Kind, is_ours
 
 _REASONS = 8
 
@@ -31,6 +33,7 @@ class RunStatus:
         per_s: Cells a second since the run was last started, None where nothing was done since.
         left_s: Seconds to the end at this speed, None where nobody works on it.
         command: Which started it last.
+        plugins: Plug-ins of the run that are not robench's own.
     """
 
     folder: Path
@@ -41,6 +44,13 @@ class RunStatus:
     per_s: float | None
     left_s: float | None
     command: str
+    plugins: list[str]
+
+    @property
+    def resume_command(self) -> str:
+        """What goes on with it; a plug-in that is not robench's runs only where its name is said."""
+        words = ["robench", "resume", str(self.folder)]
+        return shlex.join([*words, "--plugins", ",".join(self.plugins)] if self.plugins else words)
 
     @property
     def done(self) -> int:
@@ -73,6 +83,28 @@ def run_facts(run: Path) -> dict[str, Any]:
     return facts
 
 
+def foreign_plugins(facts: Mapping[str, Any]) -> list[str]:
+    """Return the names of the plug-ins that a run needs and that are not robench's own, sorted."""
+    asked = facts.get("options") or {}
+    named: dict[Kind, Any] = {
+        "models": asked.get("model"),
+        "maskers": asked.get("masker"),
+        "datasets": facts.get("dataset"),
+        "metrics": facts.get("protocol"),
+        "corruptions": facts.get("recipe"),
+    }
+    return sorted({name for kind, where in named.items() for name in _texts(where) if not is_ours(kind, name)})
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value: names stand at different depths."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(part)
+
+
 def run_status(run: Path) -> RunStatus:
     """Look at a run, also while somebody works on it.
 
@@ -92,7 +124,7 @@ def run_status(run: Path) -> RunStatus:
     per_s = _per_second(started, done, running)
     left_s = (cells - done) / per_s if per_s and running else None
     command = str(started.get("command", ""))
-    return RunStatus(run, state, cells, dict(counts), _reasons(run), per_s, left_s, command)
+    return RunStatus(run, state, cells, dict(counts), _reasons(run), per_s, left_s, command, foreign_plugins(facts))
 
 
 def _cells(run: Path) -> Iterator[Mapping[Any, str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import types
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +23,7 @@ from robench.engine.masks import StoredMasks, load_masker, refuse_without_masks
 from robench.engine.protocol import plain
 from robench.engine.recipes import Recipe, choose_recipe
 from robench.engine.selection import Selection, select, spread
-from robench.errors import UsageError
+from robench.errors import Mismatch, UsageError
 
 KEEP = ("none", "examples", "failed", "all")
 """Whose picture, mask and mesh stay on disk; ``failed`` keeps the examples too."""
@@ -127,15 +129,30 @@ class Options:
 
         Raises:
             UsageError: If they are not of this version.
+            Mismatch: If a value is of another type.
         """
-        unknown = sorted(set(data) - {field.name for field in dataclasses.fields(cls)})
+        hints = typing.get_type_hints(cls)
+        unknown = sorted(set(data) - set(hints))
         if unknown or "model" not in data:
             raise UsageError("The options of this run are not understood", got=", ".join(unknown) or "no model")
-        values = dict(data)
-        for name in ("data", "cset", "checkpoint", "out", "depth_weights"):
-            if values.get(name) is not None:
-                values[name] = Path(values[name])
-        return cls(**values | {"redo": tuple(values.get("redo", ()))})
+        values = dict(data) | {"redo": tuple(data.get("redo", ()))}
+        for name, value in values.items():
+            if value is not None and Path in (hints[name], *typing.get_args(hints[name])) and isinstance(value, str):
+                values[name] = Path(value)
+            elif not _fits(value, hints[name]):
+                raise Mismatch(f"The option '{name}' of this run is damaged", got=repr(value)[:80])
+        return cls(**values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """True if a plain value may be one of a type of `Options`, as far as containers go."""
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    for kind in (typing.get_origin(kind) or kind for kind in kinds):
+        if isinstance(value, bool) and kind is not bool:
+            continue
+        if isinstance(value, kind) or (kind is float and isinstance(value, int)):
+            return not (isinstance(value, str) and kind is Sequence)
+    return False
 
 
 @dataclass(frozen=True, eq=False)

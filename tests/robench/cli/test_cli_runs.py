@@ -14,6 +14,7 @@ from robench.contracts import Failure, Reconstruction
 from robench.engine.profile import read_profile
 from robench.engine.rows import COST
 
+OURS = ("--plugins", "darker,height_error_cm,toy", "-q")
 KEY = ["sample_id", "corruption", "severity", "metric"]
 
 
@@ -52,7 +53,7 @@ def test_status_of_a_run_that_was_interrupted(run, interrupted: Path) -> None:
     assert code == 0
     assert "interrupted, 4 of 9 cells (1 no_detection, 3 ok)" in out
     assert "1 x no_detection: nobody there (such as 's0_0')" in out
-    assert f"robench resume {interrupted}" in out
+    assert f"robench resume {interrupted} --plugins darker,height_error_cm,toy" in out
     said = json.loads(run("status", interrupted, "--json")[1])[0]
     assert (said["cells"], said["done"], said["failed"], said["left"]) == (9, 4, 1, 5)
     assert said["state"] == "interrupted"
@@ -77,26 +78,26 @@ def test_status_of_what_is_no_run(run, tmp_path: Path) -> None:
 
 def test_resume_needs_nothing_but_the_folder(run, plugins, interrupted: Path, command, tmp_path: Path) -> None:
     plugins.add_model()
-    code, out, _ = run("resume", interrupted, "-q")
+    code, out, _ = run("resume", interrupted, *OURS)
     assert code == 0
     assert "9 reconstructions (1 no_detection, 8 ok; 5 made now)" in out
     assert "complete, 9 of 9" in run("status", interrupted)[1]
-    assert "0 made now" in run("resume", interrupted, "-q")[1]
+    assert "0 made now" in run("resume", interrupted, *OURS)[1]
     whole = [*command[:-1], tmp_path / "whole"]
     assert run(*whole)[0] == 0
-    assert "9 reconstructions (9 ok; 1 made now)" in run("resume", interrupted, "--redo", "no_detection", "-q")[1]
+    assert "9 reconstructions (9 ok; 1 made now)" in run("resume", interrupted, *OURS, "--redo", "no_detection")[1]
     pd.testing.assert_frame_equal(science(interrupted), science(next((tmp_path / "whole").iterdir())))
 
 
 def test_resume_names_the_ingredient_that_changed(run, plugins, interrupted: Path, people: Path) -> None:
     plugins.add_model(sha256="deadbeef" * 8)
-    code, _, err = run("resume", interrupted, "-q")
+    code, _, err = run("resume", interrupted, *OURS)
     assert code == 6
     assert "its checkpoint_sha256 differs" in err
     assert "deadbeef" in err
     plugins.add_model()
     (people / "masks" / "s1_0.png").write_bytes((people / "masks" / "s2_0.png").read_bytes())
-    code, _, err = run("resume", interrupted, "-q")
+    code, _, err = run("resume", interrupted, *OURS)
     assert code == 6
     assert "its dataset.revision differs" in err
 
@@ -104,7 +105,7 @@ def test_resume_names_the_ingredient_that_changed(run, plugins, interrupted: Pat
 def test_resume_of_options_from_elsewhere(run, interrupted: Path) -> None:
     said = json.loads((interrupted / "run.json").read_text())
     (interrupted / "run.json").write_text(json.dumps(said | {"options": {**said["options"], "colour": "blue"}}))
-    code, _, err = run("resume", interrupted)
+    code, _, err = run("resume", interrupted, *OURS)
     assert code == 2
     assert "got colour" in err
 
@@ -170,3 +171,19 @@ def test_a_damaged_run_is_told_apart(run, interrupted: Path) -> None:
     code, _, err = run("status", interrupted)
     assert code == 8
     assert "is damaged" in err
+
+
+def test_a_folder_does_not_choose_which_plug_ins_run(run, interrupted: Path) -> None:
+    code, _, err = run("resume", interrupted, "--plugins", "darker,height_error_cm")
+    assert code == 2
+    assert "not robench's own: toy" in err
+    assert "--plugins darker,height_error_cm,toy" in err
+
+
+@pytest.mark.parametrize(("name", "value"), [("workers", "2"), ("data", 5), ("model_options", []), ("timeout_s", True)])
+def test_options_of_another_type_are_damage(run, interrupted: Path, name: str, value: object) -> None:
+    said = json.loads((interrupted / "run.json").read_text())
+    (interrupted / "run.json").write_text(json.dumps(said | {"options": {**said["options"], name: value}}))
+    code, _, err = run("resume", interrupted, *OURS)
+    assert code == 8
+    assert f"'{name}' of this run is damaged" in err
