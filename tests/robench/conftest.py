@@ -71,6 +71,12 @@ def write_people(root: Path, subjects: int = 3, views: tuple[float, ...] = (0.0,
     return root
 
 
+@pytest.fixture(scope="session")
+def people_writer() -> Callable[..., Path]:
+    """`write_people`, for fixtures that outlive a test."""
+    return write_people
+
+
 @pytest.fixture
 def make_people(tmp_path: Path) -> Callable[..., Path]:
     """A function ``(subjects, views, name="people", depth=True, ...)`` that makes a data set and returns its folder."""
