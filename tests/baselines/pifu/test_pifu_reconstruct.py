@@ -5,6 +5,9 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
+from baselines.pifu.adapter import MINI_WEIGHTS
+from baselines.pifu.checkpoint import load_weights
+from baselines.pifu.inputs import network_image
 from baselines.pifu.network import ShapeNet
 from baselines.pifu.octree import octree_grid
 from baselines.pifu.parity import TINY
@@ -22,6 +25,7 @@ from baselines.pifu.reconstruct import (
 )
 from robench.contracts import Mesh
 from robench.geometry import is_watertight
+from robench.testing import example_image, example_mask
 
 
 def near(function, resolution, focus=None):
@@ -195,6 +199,26 @@ def test_same_mesh_for_a_random_network(busy, sample):
     np.testing.assert_array_equal(a[1], b[1])
     np.testing.assert_allclose(a[0], b[0], atol=0.1 * 2 / 64)
     assert cKDTree(b[0]).query(a[0])[0].max() < 1e-4
+
+
+@torch.inference_mode()
+def test_same_mesh_for_the_shipped_network():
+    """A trained network's own field, with the floating crumbs that noise in a picture makes."""
+    weights = load_weights(MINI_WEIGHTS)
+    shape = (128, 128)
+    rng = np.random.default_rng(0)
+    noisy = np.clip(example_image(shape) + rng.normal(0, 70, (*shape, 3)), 0, 255).astype(np.uint8)
+    mask = (example_mask(shape) * 255).astype(np.uint8)
+    encoded = weights.shape.filter(torch.from_numpy(network_image(noisy, mask))[None])
+    field = RayClassifier(weights.shape, chunk=8192).lattice(encoded, 128)
+    expected = dense(field, 128)
+    for focus in (silhouette(torch.from_numpy(mask), 128)[None], torch.zeros(1, 32, 32, dtype=torch.bool)):
+        found = refine(field, 128, focus)[0]
+        assert found.evaluated < 128**3 / 8
+        a, b = surface(found), surface(expected)
+        assert len(a[1]) > 5000
+        np.testing.assert_array_equal(a[1], b[1])
+        np.testing.assert_allclose(a[0], b[0], rtol=0, atol=0.001 * 2 / 128)
 
 
 @pytest.mark.parametrize("field", [ball, body, shell, cut])
