@@ -148,10 +148,11 @@ def test_a_plain_photograph_is_turned_in_the_image(make_people) -> None:
     for name in VIEWS:
         picture = corrupt_cell(Cell(sample, name, 3), 0)
         assert picture.notes["mode"] == "image"
-        # Its camera is an assumption; the person's middle is where that camera sees it all the same.
+        # Its camera is an assumption; the person's middle is where that camera sees it all the same (but for what
+        # perspective takes from one half of the box and gives to the other).
         rows, columns = np.nonzero(picture.true_mask > 0.5)
         middle = [(columns.min() + columns.max()) / 2, (rows.min() + rows.max()) / 2]
-        assert np.abs(picture.camera.project(np.zeros((1, 3)))[0, :2] - middle).max() < 1.5
+        assert np.abs(picture.camera.project(np.zeros((1, 3)))[0, :2] - middle).max() < 2
 
 
 def test_a_mesh_that_cannot_be_read_is_a_failed_sample(people: Path) -> None:
