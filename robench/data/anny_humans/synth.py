@@ -18,7 +18,10 @@ from robench.contracts import Camera, Depth, Image, Mask, Mesh
 from robench.data.anny_humans.layout import DATASET, RECORD_NAME, VIEW_FILES, subject_folder, view_folder
 from robench.errors import UsageError
 
-VERSION = "1"
+VERSION = "2"
+"""Of the views. 2: the floor's depth runs on to the last row."""
+_DRAWS = "1"
+"""Of what chance decides about a view; as long as it stays, pictures do."""
 """Goes up whenever the same seed gives other pictures."""
 PERSON_M = 3.5
 """Distance of the camera from the person, metres."""
@@ -74,7 +77,7 @@ def render_view(scene: Any, mesh: Mesh, subject_id: str, yaw: float, size: int, 
     from robench.data.anny_humans.background import draw_background
     from robench.rendering.light import Lamps, Light, SphericalHarmonics, shade
 
-    rng = seeds.generator(seed, subject_id, f"view@{VERSION}", f"{yaw:g}")
+    rng = seeds.generator(seed, subject_id, f"view@{_DRAWS}", f"{yaw:g}")
     camera = orbit_camera(mesh, yaw, size)
     light: Light = SphericalHarmonics.random(rng) if rng.random() < 0.5 else Lamps.random(rng)
     feet = camera.project(mesh.vertices[[mesh.vertices[:, 1].argmin()]])[0, 1]
