@@ -19,10 +19,9 @@ from robench.data.anny_humans.layout import DATASET, RECORD_NAME, VIEW_FILES, su
 from robench.errors import UsageError
 
 VERSION = "2"
-"""Of the views. 2: the floor's depth runs on to the last row."""
+"""Goes up whenever the same seed gives other files. 2: the floor's depth runs on to the last row."""
 _DRAWS = "1"
-"""Of what chance decides about a view; as long as it stays, pictures do."""
-"""Goes up whenever the same seed gives other pictures."""
+"""Of what chance decides about a view: as long as it stays, so do the pictures."""
 PERSON_M = 3.5
 """Distance of the camera from the person, metres."""
 _SHARE_HIGH, _SHARE_WIDE = 450 / 512, 490 / 512
