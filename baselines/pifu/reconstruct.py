@@ -288,6 +288,9 @@ def surface(volume: Volume, backend: str = "skimage") -> tuple[NDArray[np.float6
     Args:
         volume: Occupancies.
         backend: ``skimage`` (Lewiner's marching cubes) or ``warp`` (for CUDA, where the volume then stays).
+
+    Raises:
+        torch.OutOfMemoryError: If Warp has no memory left.
     """
     inside = volume.values > LEVEL
     flat = inside.any(dim=0)
@@ -324,6 +327,12 @@ def _warp_cubes(values: Tensor) -> tuple[NDArray[np.float64], NDArray[np.int32]]
     if values.device.type == "cuda":
         # Warp has a stream of its own.
         torch.cuda.current_stream(values.device).synchronize()
-    with wp.ScopedDevice(field.device):
-        found, indices = wp.MarchingCubes.extract(field, wp.float32(LEVEL), lower=(0.0, 0.0, 0.0), upper=top)
+    try:
+        with wp.ScopedDevice(field.device):
+            found, indices = wp.MarchingCubes.extract(field, wp.float32(LEVEL), lower=(0.0, 0.0, 0.0), upper=top)
+    except RuntimeError as error:
+        if "allocate" not in str(error):
+            raise
+        # Warp's memory is not torch's, but running out of it is the same thing to a caller.
+        raise torch.OutOfMemoryError(str(error)) from error
     return found.numpy().astype(np.float64), indices.numpy().reshape(-1, 3)[:, ::-1].astype(np.int32)

@@ -229,6 +229,22 @@ def test_surfaces_are_closed_and_face_outwards(field, backend):
     assert signed_volume(vertices, faces) > 0
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("Failed to allocate 9 bytes on device 'cuda:0'", torch.OutOfMemoryError), ("Bad kernel", RuntimeError)],
+)
+def test_warp_without_memory_is_torch_without_memory(monkeypatch, text, kind):
+    import warp as wp
+
+    def fails(*arguments, **options):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(wp.MarchingCubes, "extract", fails)
+    with pytest.raises(RuntimeError) as caught:
+        surface(near(ball, 32), "warp")
+    assert type(caught.value) is kind
+
+
 def test_a_ball_has_its_volume_and_place():
     vertices, faces = surface(near(ball, 128))
     assert signed_volume(vertices, faces) == pytest.approx(4 / 3 * np.pi * 0.125, rel=5e-3)
