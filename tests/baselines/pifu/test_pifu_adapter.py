@@ -184,8 +184,8 @@ def test_queries_without_memory_are_asked_in_smaller_portions(mini, monkeypatch)
 
     monkeypatch.setattr(RayClassifier, "query", greedy)
     (found,) = mini.reconstruct([request()])
-    # Halved three times, once and for all.
-    assert refused == [2048, 1024, 512]
+    # Halved, once and for all.
+    assert refused == [4096, 2048, 1024, 512]
     assert rays.portions.size == 256
     np.testing.assert_array_equal(found.mesh.faces, expected.mesh.faces)
     # A thousandth of a voxel: a product of fewer rows may round otherwise.
