@@ -282,7 +282,7 @@ def _with_attrs(
         "seed": settings["seed"],
         "by": by,
         "unit_of_inference": "subject",
-        "interval": "Student-t below 30 subjects (ratios: on the logarithm), else percentile bootstrap over subjects",
+        "interval": "Student-t below 30 subjects (ratios: on the logarithm), else BCa bootstrap over subjects",
         "skipped": int(is_skipped(chosen).sum()),
         "failures": "a failure counts with its declared penalty",
         "aggregation": "views, then severities, within a subject; ratio of sums over subjects",
