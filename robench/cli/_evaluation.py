@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,7 +51,7 @@ def run_and_say(options: Options, *, resume: Path | None = None, profile: bool =
         written = write_profile(result.folder)
         if not json_:
             print_profile(result.folder)
-            typer.echo(f"Wrote {' and '.join(str(path) for path in written)}")
+            _work.say(f"Wrote {' and '.join(str(path) for path in written)}")
     if result.failed > allowed(result.cells):
         typer.echo(f"{result.failed} of {result.cells} reconstructions failed, more than allowed", err=True)
         raise typer.Exit(int(ExitCode.TOO_MANY_FAILURES))
@@ -91,7 +92,7 @@ def say_plan(options: Options, json_: bool) -> None:
         )
     for name, value in facts.items():
         if value is not None:
-            typer.echo(f"{name:>16}  {_shown_fact(value)}")
+            _work.say(f"{name:>16}  {_shown_fact(value)}")
 
 
 def _shown_fact(value: Any) -> str:
@@ -123,8 +124,9 @@ def _say(result: RunResult, json_: bool) -> None:
         typer.echo("The data has no ground truth, so there is nothing to measure; the meshes are in the run.")
     _say_unscored(rows)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(result.statuses.items()))
-    typer.echo(f"\n{result.folder}: {result.cells} reconstructions ({counts}; {result.made} made now)")
-    typer.echo(f"next: robench report {result.folder}")
+    typer.echo()
+    _work.say(f"{result.folder}: {result.cells} reconstructions ({counts}; {result.made} made now)")
+    _work.say(f"next: {shlex.join(['robench', 'report', str(result.folder)])}")
 
 
 def _shown(rows: pd.DataFrame) -> list[str]:
@@ -143,7 +145,7 @@ def _say_unscored(rows: pd.DataFrame) -> None:
     bad = rows[rows["status"].isin(FAILED) & rows["failure_value"].isna()]
     if len(bad):
         first = bad.iloc[0]
-        typer.echo(
+        _work.say(
             f"{bad['sample_id'].nunique()} samples have neither value nor penalty, such as '{first['sample_id']}': "
             f"{first['message']}. Leave them out with --subjects, or mend the data and run with --fresh.",
             err=True,
