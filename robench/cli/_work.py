@@ -95,14 +95,27 @@ def command_line() -> str:
 
 @contextlib.contextmanager
 def resumable(flag: str = "") -> Iterator[None]:
-    """On Ctrl-C say that finished work is kept and how to go on (by `flag`, if it takes one), and exit with 130."""
+    """On Ctrl-C and SIGTERM say that finished work is kept and how to go on (by `flag`, if it takes one).
+
+    Raises:
+        Exit: With 130 on Ctrl-C.
+        SystemExit: With 143 on SIGTERM.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        line = command_line().replace(" --fresh", "")
-        line += f" {flag}" if flag and flag not in line else ""
-        typer.echo(f"Interrupted. Finished work is kept; resume with:\n  {line}", err=True)
+        _say_how_to_resume("Interrupted", flag)
         raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+    except SystemExit as end:
+        if end.code == int(ExitCode.TERMINATED):
+            _say_how_to_resume("Terminated", flag)
+        raise
+
+
+def _say_how_to_resume(what: str, flag: str) -> None:
+    line = command_line().replace(" --fresh", "")
+    line += f" {flag}" if flag and flag not in line else ""
+    typer.echo(f"{what}. Finished work is kept; resume with:\n  {line}", err=True)
 
 
 def write_picture(path: Path, image: object) -> None:

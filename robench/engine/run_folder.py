@@ -40,14 +40,35 @@ def journal_path(run: Path, shard: int) -> Path:
 
 
 def parts(run: Path) -> dict[int, Path]:
-    """Return the finished shards of a run by number."""
-    return {int(p.stem.removeprefix("part-")): p for p in sorted((run / ROWS).glob("part-*.parquet"))}
+    """Return the finished shards of a run by number.
+
+    Raises:
+        Mismatch: If a file has the name of none.
+    """
+    return _numbered(run, ".parquet")
 
 
 def journals(run: Path) -> dict[int, Path]:
-    """Return the shards that somebody works on, or worked on when it was interrupted, by number."""
-    found = sorted((run / ROWS).glob("part-*.wip.jsonl"))
-    return {int(p.name.removesuffix(".wip.jsonl").removeprefix("part-")): p for p in found}
+    """Return the shards that somebody works on, or worked on when it was interrupted, by number.
+
+    Raises:
+        Mismatch: If a file has the name of none.
+    """
+    return _numbered(run, ".wip.jsonl")
+
+
+def _numbered(run: Path, suffix: str) -> dict[int, Path]:
+    found = {}
+    for path in sorted((run / ROWS).glob(f"part-*{suffix}")):
+        number = path.name.removeprefix("part-").removesuffix(suffix)
+        if not (number.isascii() and number.isdecimal()):
+            raise Mismatch(
+                f"{path} is no part of the run",
+                expected=f"a name such as part-0000{suffix}",
+                hint="move it elsewhere, or --fresh",
+            )
+        found[int(number)] = path
+    return found
 
 
 class RunFolder:

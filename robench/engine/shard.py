@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from robench.engine.bench import Finished
@@ -147,6 +148,8 @@ def _kept_place(job: Job) -> Workplace:
     global _place
     if _place is None or _place[0] != job:
         leave()
+        # At its end a process waits for its children, and the model for its pipe to be closed.
+        Finalize(None, leave, exitpriority=1)
         _place = job, Workplace(plan_task(job.options), job.options)
     return _place[1]
 

@@ -8,7 +8,6 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing.process import BaseProcess
 
 from robench.engine.executors import HEARTBEAT_S
 from robench.engine.run_folder import log_event
@@ -39,6 +38,7 @@ def run_local(job: Job, shards: Sequence[Shard]) -> Generator[ShardResult | None
     workers = min(job.options.workers, len(shards))
     slots = [_Slot(job, device) for device in _devices(job, workers)]
     left, deaths = list(reversed(shards)), dict.fromkeys((shard.number for shard in shards), 0)
+    others = set(multiprocessing.active_children())
     running: dict[Future[ShardResult], tuple[_Slot, Shard]] = {}
     try:
         with single_threaded(max(1, cores() // workers)):
@@ -64,6 +64,9 @@ def run_local(job: Job, shards: Sequence[Shard]) -> Generator[ShardResult | None
                                 hint="the same command with fewer --workers: it resumes",
                             ) from error
     finally:
+        # Now, whatever they do, and also one whose start was interrupted; their journals have what they did.
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.kill()
         for slot in slots:
             slot.end()
 
@@ -90,23 +93,17 @@ class _Slot:
         """Start afresh after a death."""
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=(in_main_thread(),))
-        self._worker: set[BaseProcess] = set()
 
     def submit(self, shard: Shard) -> Future[ShardResult]:
         """Give the worker a shard."""
-        others = set(multiprocessing.active_children())
         try:
-            future = self._pool.submit(run_shard, self._job, shard)
+            return self._pool.submit(run_shard, self._job, shard)
         except BrokenProcessPool:  # it died while it had nothing to do
             self.renew()
-            future = self._pool.submit(run_shard, self._job, shard)
-        self._worker |= set(multiprocessing.active_children()) - others
-        return future
+            return self._pool.submit(run_shard, self._job, shard)
 
     def end(self) -> None:
-        """End the worker now, also one that is just starting; its journal has what it did."""
-        for process in self._worker:
-            process.kill()
+        """Let go of a worker that was killed."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 

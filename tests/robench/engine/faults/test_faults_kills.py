@@ -11,10 +11,11 @@ from fault_harness import assert_same, assert_tidy, chaos, run_folder
 
 from robench.engine.evaluate import evaluate
 
-# Who works: options, who is killed how often, and how many finished pictures a dead parent may have to make again:
-# the one that was scored, the one in the model, and those in the hands of a crew.
+# Who works: options, who is killed how often (of those who work alone, a "worker" is a model that is just opening), and
+# how many pictures that the model had finished a kill may cost: the one in its answer, the one that is being scored,
+# and those in the hands of a crew.
 CASES = {
-    "alone": ([], {"model": 18, "head": 3, "all": 2}, 2),
+    "alone": ([], {"model": 16, "worker": 3, "head": 3, "all": 2}, 2),
     "crew": (["-j", "2"], {"model": 5, "worker": 6, "head": 2, "all": 1}, 7),
     "workers": (["--workers", "2"], {"model": 8, "worker": 6, "head": 2, "all": 2}, 4),
 }

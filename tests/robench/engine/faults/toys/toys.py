@@ -1,10 +1,10 @@
 """A stranger's plug-ins, quick and exact, that do wrong when the environment tells them to.
 
-``TOY_FAULTS`` is JSON: sample id, ``masker`` or ``open`` → ``[what, how often]``, where what is a method of `Faults` and
--1 is always. Tries are counted in files of the folder ``TOY_STATE``, so that a process that dies does not forget them;
-so are the pictures that the model has finished (``calls``) and the processes that it was opened in (``model-<pid>``).
-``TOY_MS`` is the time that a picture takes in the model. ``TOY_SHA`` is the checkpoint's hash, or a file that holds it.
-``TOY_BATCH`` is the largest batch that fits into memory.
+``TOY_FAULTS`` is JSON: sample id, ``masker`` or ``open`` → ``[what, how often]``, where what is a method of `Faults`
+and -1 is always. Tries are counted in files of the folder ``TOY_STATE``, so that a process that dies does not forget
+them; so are the pictures that the model has finished (``calls``) and the processes that it was opened in
+(``model-<pid>``). ``TOY_MS`` is the time that a picture takes in the model. ``TOY_SHA`` is the checkpoint's hash, or a
+file that holds it. ``TOY_BATCH`` is the largest batch that fits into memory.
 """
 
 from __future__ import annotations
@@ -96,14 +96,15 @@ class Faults:
         return Reconstruction(Mesh(TETRAHEDRON * np.float32("nan"), FACES), frozenset())
 
     def prints(self):
-        print("a model talks", flush=True)
+        sys.stdout.write("a model talks\n")
+        sys.stdout.flush()
         os.write(1, b"so does its C code\n")
 
 
 def fault(name: str):
     """Do what ``TOY_FAULTS`` says about a name, if its turn has come."""
     what, often = json.loads(os.environ.get("TOY_FAULTS", "{}")).get(name, (None, 0))
-    return getattr(Faults(), what)() if what and (often < 0 or count(name) <= often) else None
+    return getattr(Faults(), what)() if what and (count(name) <= often or often < 0) else None
 
 
 def count(name: str) -> int:
