@@ -115,6 +115,8 @@ def executed(job: Job, shards: Sequence[Shard], place: Workplace, tally: Tally) 
     Raises:
         TooManyFailures: If the tally says so.
     """
+    if not shards:
+        return
     if job.options.executor == "local" and job.options.workers == 1:
         for shard in shards:
             yield run_shard(job, shard, place, tally.add)

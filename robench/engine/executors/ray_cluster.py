@@ -23,6 +23,8 @@ from robench.engine.tasks import Options
 from robench.errors import EnvironmentNotReady
 from robench.io.processes import environment
 
+LOG = "ray.log"
+"""In the folder of a run: what Ray itself had to say."""
 _START_S = 600.0
 _ALONE = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -58,7 +60,7 @@ def run_ray(job: Job, shards: Sequence[Shard]) -> Generator[ShardResult | None, 
     """
     ray = _ray(job.options)
     left, losses = list(reversed(shards)), Losses(job.run)
-    with _connected(ray, job.options):
+    with _told_to(job.run / LOG), _connected(ray, job.options):
         team = _Team(ray, job, len(shards), losses)
         try:
             while left or team.busy:
@@ -245,6 +247,13 @@ def _connected(ray: Any, options: Options) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _told_to(path: Path) -> Iterator[None]:
+    """Let what Ray tells the user, of nodes that died or cannot be had, go to a file: stdout is for results."""
+    with open(path, "a", buffering=1, encoding="utf-8") as log, contextlib.redirect_stdout(log):
+        yield
 
 
 @contextlib.contextmanager

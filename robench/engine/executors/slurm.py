@@ -14,10 +14,13 @@ import re
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +45,8 @@ _REQUEUES = 1000
 _POLL_S = 10.0
 _SETTLE_S = 60.0
 """How long after a job left the queue its last files may come: what other machines write is seen late."""
-_END_S = 60.0
+_END_S = 90.0
+_STOP, _STOP_S = "stop", 0.5
 
 
 def check(options: Options) -> None:
@@ -115,6 +119,8 @@ class Work:
 
     def __call__(self) -> RobenchError | None:
         """Do the shards; return what went wrong, since submitit keeps of an exception only its text."""
+        _shield_children()
+        _end_when_told(self.results / _STOP)
         try:
             enter(self.folder, self.job.run)
             for shard in self.shards:
@@ -130,6 +136,32 @@ class Work:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def _shield_children() -> None:
+    """Keep from the model's process what Slurm signals to every process of a job before it stops it.
+
+    Only submitit, here, knows what to do then; the model would die, as if the sample in its hands had killed it.
+    Processes inherit what is blocked in the thread that starts them, so another thread takes the signals here.
+    """
+    threading.Thread(target=threading.Event().wait, name="signals", daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
+    resource_tracker.ensure_running()  # which unblocks SIGTERM once it has started
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _end_when_told(stop: Path) -> None:
+    """End this process soon after a file appears.
+
+    A job that is cancelled would else hold out to the last: SIGTERM also comes before a pre-emption.
+    """
+
+    def watch() -> None:
+        while not stop.exists():
+            time.sleep(_STOP_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="stop-watch", daemon=True).start()
 
 
 class _Array:
@@ -213,7 +245,7 @@ class _Array:
 
     def end(self, *, cancel: bool) -> None:
         """Forget the jobs, or cancel them first."""
-        if not cancel or _cancelled(self.name):
+        if not cancel or _cancelled(self._results):
             (self._folder / AT_WORK).unlink(missing_ok=True)
 
 
@@ -227,7 +259,7 @@ def end_former(run: Path) -> None:
     if not note.is_file():
         return
     name = note.read_text().strip()
-    if not (shutil.which("scancel") and shutil.which("squeue") and _cancelled(name)):
+    if not (shutil.which("scancel") and shutil.which("squeue") and _cancelled(note.parent / name)):
         raise EnvironmentNotReady(
             f"Jobs of a former command may still work on {run}",
             got=f"no way to cancel the jobs named {name} from here",
@@ -236,17 +268,15 @@ def end_former(run: Path) -> None:
     note.unlink()
 
 
-def _cancelled(name: str) -> bool:
-    """Cancel the jobs of a name; return True when they are gone."""
-    deadline = time.monotonic() + _END_S
+def _cancelled(results: Path) -> bool:
+    """Cancel the jobs that write their results into a folder; return True when they are gone."""
+    name, deadline = results.name, time.monotonic() + _END_S
+    (make_folder(results) / _STOP).touch()
     while (queue := _queue(name)) is None or queue:
         if time.monotonic() > deadline:
             return False
-        # Those that wait, and the shells of those that run; then the workers, which hold out against a mere SIGTERM
-        # because it also comes before a pre-emption.
         _slurm("scancel", "--quiet", "--name", name)
-        _slurm("scancel", "--quiet", "--full", "--signal=KILL", "--name", name)
-        time.sleep(0.5)
+        time.sleep(_STOP_S)
     return True
 
 
