@@ -74,6 +74,12 @@ def evaluate(
         int,
         typer.Option("--workers", min=1, help="Processes that each open the model; with cuda, one a GPU."),
     ] = 1,
+    threads: Annotated[
+        int,
+        typer.Option(
+            "--threads", min=1, help="Of the model on CPU. Last digits depend on it, so another number is another run."
+        ),
+    ] = 1,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -142,6 +148,7 @@ def evaluate(
         fresh=fresh,
         quiet=quiet,
         in_process=in_process,
+        threads=threads,
         workers=workers,
         jobs=jobs,
         retries=retries,

@@ -29,7 +29,7 @@ from robench.contracts import Failure, OpenReport, Reconstruction, Reconstructor
 from robench.engine.failures import failure_of
 from robench.engine.model_options import configure
 from robench.errors import EnvironmentNotReady, FailureKind, RobenchError
-from robench.io.processes import end_with_parent, in_main_thread
+from robench.io.processes import end_with_parent, in_main_thread, single_threaded
 
 _POLL_S = 0.5
 _GOODBYE_S = 5.0
@@ -44,12 +44,15 @@ class Opening:
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
         checkpoint: Weights, None for the model's own.
         options: Options of the model; see `robench.engine.model_options`.
+        threads: Of the model on CPU. Sums in other orders differ in the last digits, so that a run has one number for
+            all its workers.
     """
 
     model: str
     device: str = "auto"
     checkpoint: Path | None = None
     options: dict[str, str] = field(default_factory=dict)
+    threads: int = 1
 
     def load(self) -> Reconstructor:
         """Return the model with its options, not open.
@@ -174,6 +177,7 @@ class ModelHere:
         self._model: Reconstructor | None = None
         self._report: OpenReport | None = None
         self._requests: Sequence[Request] = ()
+        self._threads_before: int | None = None
 
     def start(self) -> None:
         """Load the plug-in."""
@@ -184,6 +188,9 @@ class ModelHere:
         assert self._model is not None
         if self._report is None:
             self._report = self._model.open(self._opening.device, self._opening.checkpoint)
+            if (torch := sys.modules.get("torch")) is not None:
+                self._threads_before = torch.get_num_threads()
+                torch.set_num_threads(self._opening.threads)
         return self._report
 
     def send(self, requests: Sequence[Request]) -> None:
@@ -199,7 +206,9 @@ class ModelHere:
         """Free the model."""
         if self._model is not None:
             self._model.close()
-        self._model = self._report = None
+        if self._threads_before is not None:
+            sys.modules["torch"].set_num_threads(self._threads_before)
+        self._model = self._report = self._threads_before = None
 
 
 class ModelProcess:
@@ -225,7 +234,8 @@ class ModelProcess:
         self._process = context.Process(
             target=_serve, args=(theirs, self._opening, in_main_thread()), name="robench-model"
         )
-        self._process.start()
+        with single_threaded(self._opening.threads):
+            self._process.start()
         theirs.close()
 
     def opened(self) -> OpenReport:

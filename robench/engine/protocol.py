@@ -28,6 +28,7 @@ class Identity:
         checkpoint_sha256: Hash of its weights.
         cset_id: Hash of the pictures.
         protocol: What is measured and how; see `protocol_of`.
+        threads: Of the model on CPU. Another number may change last digits: it is another run, which may be compared.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Identity:
     checkpoint_sha256: str
     cset_id: str
     protocol: Mapping[str, Any]
+    threads: int = 1
 
     @property
     def protocol_sha256(self) -> str:
@@ -43,8 +45,9 @@ class Identity:
 
     @property
     def run_id(self) -> str:
-        """``<model>@<ckpt8>-<cset8>-<protocol8>``; the first eight also hold the adapter's version."""
-        weights = sha256_bytes(f"{self.adapter_version}|{self.checkpoint_sha256}".encode())
+        """``<model>@<ckpt8>-<cset8>-<protocol8>``; the first eight also hold the adapter's version and the threads."""
+        threads = f"|{self.threads} threads" if self.threads > 1 else ""
+        weights = sha256_bytes(f"{self.adapter_version}|{self.checkpoint_sha256}{threads}".encode())
         return f"{safe_id(self.model)}@{weights[:8]}-{self.cset_id[:8]}-{self.protocol_sha256[:8]}"
 
     def to_json(self) -> dict[str, Any]:
@@ -56,6 +59,7 @@ class Identity:
             "cset_id": self.cset_id,
             "protocol": dict(self.protocol),
             "protocol_sha256": self.protocol_sha256,
+            "threads": self.threads,
         }
 
 
@@ -66,10 +70,11 @@ def identity_of(
     metrics: Sequence[Metric],
     masker: Masker,
     penalty: Mapping[str, str],
+    threads: int = 1,
 ) -> Identity:
     """Return the identity of a run of an open model."""
     protocol = protocol_of(metrics, masker, option_values(model), penalty)
-    return Identity(model.card.name, model.card.version, report.checkpoint_sha256, cset_id, protocol)
+    return Identity(model.card.name, model.card.version, report.checkpoint_sha256, cset_id, protocol, threads)
 
 
 def protocol_of(

@@ -63,6 +63,7 @@ class Options:
         fresh: Forget what is done.
         quiet: Show no progress.
         in_process: Open the model in this process, for a debugger; its crash is then the run's.
+        threads: Of the model on CPU; part of the run's identity, because last digits depend on it.
         workers: Processes that each open the model and work on shards of the run.
         jobs: Processes that prepare and score for each model; 0 for a thread beside it; None for a choice by device
             and cores.
@@ -104,6 +105,7 @@ class Options:
     fresh: bool = False
     quiet: bool = False
     in_process: bool = False
+    threads: int = 1
     workers: int = 1
     jobs: int | None = None
     retries: int = 2

@@ -34,7 +34,9 @@ class Workplace:
 
     def __init__(self, task: Task, options: Options, device: str | None = None) -> None:
         self.task, self.options = task, options
-        opening = Opening(options.model, device or options.device, options.checkpoint, dict(options.model_options))
+        opening = Opening(
+            options.model, device or options.device, options.checkpoint, dict(options.model_options), options.threads
+        )
         self._plugin = opening.load()  # for its card and options; not opened here
         self._model: Model = ModelHere(opening) if options.in_process else ModelProcess(opening)
         self._crew: Crew | None = None
@@ -55,7 +57,8 @@ class Workplace:
     def identity(self) -> Identity:
         """Who the run is."""
         task, penalty = self.task, Penalties(self.task.metrics).identity()
-        return identity_of(self._plugin, self.report, task.cset_id, task.metrics, task.masker, penalty)
+        threads = self.options.threads
+        return identity_of(self._plugin, self.report, task.cset_id, task.metrics, task.masker, penalty, threads)
 
     @property
     def card(self) -> Any:
