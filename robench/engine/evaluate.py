@@ -125,7 +125,8 @@ def executed(job: Job, shards: Sequence[Shard], place: Workplace, tally: Tally) 
     watch = Watch(job.run, shards)
     with contextlib.closing(executor(job.options.executor)(job, shards)) as results:
         for result in results:
-            tally.update(watch.look() if result is None else watch.finished(result.shard, result.statuses))
+            counts = watch.look() if result is None else watch.finished(result.shard, result.statuses)
+            tally.update(counts, watch.gpu_mem_mb or None)
             if result is not None:
                 yield result
 
@@ -147,11 +148,11 @@ class Tally:
         self._allowed: float = self._failed if options.fail_fast else failure_limit(options.max_failures)(cells)
         self._stop_if_too_many()
 
-    def add(self, status: str) -> None:
+    def add(self, status: str, gpu_mem_mb: float | None) -> None:
         """Count a cell."""
-        self.update({status: 1})
+        self.update({status: 1}, gpu_mem_mb)
 
-    def update(self, counts: Mapping[str, int]) -> None:
+    def update(self, counts: Mapping[str, int], gpu_mem_mb: float | None = None) -> None:
         """Count cells by status.
 
         Raises:
@@ -160,7 +161,7 @@ class Tally:
         done, failed = sum(counts.values()), sum(count for status, count in counts.items() if status in FAILED)
         self._done, self._failed = self._done + done, self._failed + failed
         if done:
-            self._advance(done, failed)
+            self._advance(done, failed, gpu_mem_mb)
         self._stop_if_too_many()
 
     def _stop_if_too_many(self) -> None:

@@ -17,8 +17,8 @@ _LINES = 10
 class Advance(Protocol):
     """Called for every finished piece of work."""
 
-    def __call__(self, done: int = 1, failed: int = 0) -> None:
-        """Count `done` pieces, of which `failed` failed."""
+    def __call__(self, done: int = 1, failed: int = 0, gpu_mem_mb: float | None = None) -> None:
+        """Count `done` pieces, of which `failed` failed; and tell the accelerator's memory, where it is known."""
         ...
 
 
@@ -47,7 +47,7 @@ def progress(
     """
     stream = stream or sys.stderr
     if quiet or total == 0:
-        yield lambda done=1, failed=0: None
+        yield lambda done=1, failed=0, gpu_mem_mb=None: None
     elif json_lines:
         yield _JsonLines(label, total, unit, stream)
     elif stream.isatty():
@@ -71,16 +71,24 @@ def _bar(label: str, total: int, unit: str, stream: TextIO) -> Iterator[Advance]
         TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[failures]}"),
+        TextColumn("{task.fields[memory]}"),
     )
     with Progress(*columns, console=Console(file=stream)) as bar:
-        task = bar.add_task(label, total=total, rate="", failures="")
+        task = bar.add_task(label, total=total, rate="", failures="", memory="")
         finished = failures = 0
+        memory = 0.0
 
-        def advance(done: int = 1, failed: int = 0) -> None:
-            nonlocal finished, failures
+        def advance(done: int = 1, failed: int = 0, gpu_mem_mb: float | None = None) -> None:
+            nonlocal finished, failures, memory
             finished, failures = finished + done, failures + failed
-            rate = f"{_rate(finished, started)} {unit}/s"
-            bar.update(task, advance=done, rate=rate, failures=f"[red]{failures} failed[/red]" if failures else "")
+            memory = max(memory, gpu_mem_mb or 0.0)
+            bar.update(
+                task,
+                advance=done,
+                rate=f"{_rate(finished, started)} {unit}/s",
+                failures=f"[red]{failures} failed[/red]" if failures else "",
+                memory=_gpu(memory),
+            )
 
         yield advance
 
@@ -93,15 +101,18 @@ class _Lines:
         self.finished = self.failures = 0
         self.started = self.last = time.monotonic()
         self.next = max(1, total // _LINES)
+        self.memory = 0.0
 
-    def __call__(self, done: int = 1, failed: int = 0) -> None:
+    def __call__(self, done: int = 1, failed: int = 0, gpu_mem_mb: float | None = None) -> None:
         self.finished, self.failures = self.finished + done, self.failures + failed
+        self.memory = max(self.memory, gpu_mem_mb or 0.0)
         now = time.monotonic()
         if self.finished < self.next and self.finished < self.total and now - self.last < _LINE_EVERY_S:
             return
         self.last, self.next = now, self.finished + max(1, self.total // _LINES)
         left = (self.total - self.finished) * (now - self.started) / self.finished
         failures = f", {self.failures} failed" if self.failures else ""
+        failures += f", {_gpu(self.memory)}" if self.memory else ""
         count = f"{self.finished}/{self.total} {self.unit}"
         rate = f"{_rate(self.finished, self.started)} {self.unit}/s"
         self.stream.write(f"{self.label}: {count}, {rate}, {clock(left)} left{failures}\n")
@@ -117,17 +128,24 @@ class _JsonLines:
         self.finished = self.failures = 0
         self.started = time.monotonic()
         self.last = -math.inf
+        self.memory: float | None = None
 
-    def __call__(self, done: int = 1, failed: int = 0) -> None:
+    def __call__(self, done: int = 1, failed: int = 0, gpu_mem_mb: float | None = None) -> None:
         self.finished, self.failures = self.finished + done, self.failures + failed
+        if gpu_mem_mb is not None:
+            self.memory = max(self.memory or 0.0, gpu_mem_mb)
         now = time.monotonic()
         if now - self.last < 1.0 and self.finished < self.total:
             return
         self.last, spent = now, max(now - self.started, 1e-6)
         left = (self.total - self.finished) * spent / self.finished
         said = {"done": self.finished, "failed": self.failures, "per_s": self.finished / spent, "left_s": left}
-        self.stream.write(json.dumps({**self.facts, **said}) + "\n")
+        self.stream.write(json.dumps({**self.facts, **said, "gpu_mem_mb": self.memory}) + "\n")
         self.stream.flush()
+
+
+def _gpu(memory_mb: float) -> str:
+    return f"GPU {memory_mb / 1024:.1f} GiB" if memory_mb else ""
 
 
 def _rate(finished: int, started: float) -> str:

@@ -21,8 +21,8 @@ from robench.engine.workplace import Workplace
 _AHEAD = 2
 """Batches that are corrupted and masked while the model works on another."""
 
-Told = Callable[[str], None]
-"""Called with the status of each cell as it is done."""
+Told = Callable[[str, float | None], None]
+"""Called with the status of each cell as it is done, and the accelerator's memory in MB, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ class ShardResult:
     devices: Mapping[str, str | None] = field(default_factory=dict)
 
 
-def run_shard(job: Job, shard: Shard, place: Workplace | None = None, told: Told = lambda status: None) -> ShardResult:
+def run_shard(
+    job: Job, shard: Shard, place: Workplace | None = None, told: Told = lambda status, gpu_mem_mb: None
+) -> ShardResult:
     """Do what is not done yet of a shard, and turn its journal into a part. All executors call this.
 
     Args:
@@ -108,7 +110,7 @@ def run_shard(job: Job, shard: Shard, place: Workplace | None = None, told: Told
             for stage, spent in finished.seconds.items():
                 seconds[stage] += spent
             seconds["write"] += time.perf_counter() - begun
-            told(status)
+            told(status, max((row["gpu_mem_mb"] or 0.0 for row in finished.rows), default=0.0) or None)
 
         for finished in _finished(job, shard, place, journal):
             note(finished)

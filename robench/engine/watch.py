@@ -18,10 +18,14 @@ class Watch:
     Args:
         run: Folder of the run.
         shards: None of them is begun.
+
+    Attributes:
+        gpu_mem_mb: The most of an accelerator's memory that a cell took, 0 where it is not known.
     """
 
     def __init__(self, run: Path, shards: Sequence[Shard]) -> None:
         self._run = run
+        self.gpu_mem_mb = 0.0
         self._read = {shard.number: 0 for shard in shards}
         self._seen: dict[int, Counter[str]] = {shard.number: Counter() for shard in shards}
 
@@ -49,4 +53,6 @@ class Watch:
             return Counter()
         whole = data[: data.rfind(b"\n") + 1]
         self._read[shard] += len(whole)
-        return Counter(status for line in whole.splitlines() for status in statuses(json.loads(line)).values())
+        cells = [json.loads(line) for line in whole.splitlines()]
+        self.gpu_mem_mb = max([self.gpu_mem_mb, *(row.get("gpu_mem_mb") or 0.0 for rows in cells for row in rows)])
+        return Counter(status for rows in cells for status in statuses(rows).values())

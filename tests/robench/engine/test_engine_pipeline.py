@@ -257,5 +257,7 @@ def test_bar_on_a_terminal() -> None:
     with progress("evaluate", 2, "samples", stream=stream) as advance:
         advance()
         advance(1, 1)
+        advance(0, 0, 3072.0)
     assert "samples/s" in stream.getvalue()
     assert "1 failed" in stream.getvalue()
+    assert "GPU 3.0 GiB" in stream.getvalue()
