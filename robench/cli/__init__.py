@@ -36,6 +36,8 @@ VERBS = (
     "train",
     "parity",
     "report",
+    "compare",
+    "gate",
     "fetch",
 )
 """Modules of this package, in the order of ``robench --help``."""
