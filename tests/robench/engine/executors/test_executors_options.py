@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from robench.cli.evaluate import _cluster
 from robench.engine.executors import CLUSTER, EXECUTORS, check, executor
 from robench.engine.executors.elsewhere import environment_here
 from robench.engine.executors.slurm import _minutes, grouped
@@ -63,6 +64,14 @@ def test_what_is_understood(slurm: Path) -> None:
     check(
         Options("toy", executor="slurm", cluster={"partition": "gpu", "time": "1-12", "gpus": "a100:2", "mem": "24G"})
     )
+
+
+def test_options_of_the_command_line() -> None:
+    assert _cluster(None, None, None) == {}
+    assert _cluster(["time=8:00:00", "mem = 24G"], None, "gpu") == {"partition": "gpu", "time": "8:00:00", "mem": "24G"}
+    assert _cluster(["cpus=2"], "auto", None) == {"ray-address": "auto", "cpus": "2"}
+    with pytest.raises(UsageError, match="--cluster is not understood; got 'time'; expected NAME=VALUE"):
+        _cluster(["time"], None, None)
 
 
 @pytest.mark.parametrize(("executor_name", "package"), [("ray", "ray"), ("slurm", "submitit")])
