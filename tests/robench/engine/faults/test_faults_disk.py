@@ -149,13 +149,10 @@ def test_a_file_that_may_not_grow_stops_the_run(
     assert "part-000" in done.err
     assert "file too large" in done.err
     assert commands.leftover(5.0) == {}
-    done = commands.run(*toy_command, *options)
-    assert done.code == 0, done.err
-    assert "15 ok" in done.out
-    assert "15 made now" not in done.out, "what was stored before is kept"
-    run = run_folder(tmp_path / "runs")
-    assert_same(run, clean.folder)
-    assert_tidy(run)
+    result = evaluate(toy_options())
+    assert 0 < result.made < 15, "what was stored before is kept"
+    assert_same(result.folder, clean.folder)
+    assert_tidy(result.folder)
 
 
 def test_a_read_only_disk(toy_options, monkeypatch) -> None:
@@ -169,9 +166,8 @@ def test_a_read_only_disk(toy_options, monkeypatch) -> None:
     assert evaluate(toy_options()).made == 15
 
 
-def test_a_crew_that_may_not_write_stops_the_run(commands, toy_command, tmp_path: Path) -> None:
-    assert commands.run(*toy_command, "--limit", "1").code == 0
-    run = run_folder(tmp_path / "runs")
+def test_a_crew_that_may_not_write_stops_the_run(commands, toy_command, toy_options) -> None:
+    run = evaluate(toy_options(limit=1)).folder
     for part in (run / "rows").iterdir():
         part.unlink()
     (run / "examples").write_text("in the way")
@@ -180,7 +176,7 @@ def test_a_crew_that_may_not_write_stops_the_run(commands, toy_command, tmp_path
     assert done.code == 2
     assert "examples" in done.err
     (run / "examples").unlink()
-    assert commands.run(*command).code == 0
+    evaluate(toy_options(limit=1, keep="all"))
     assert len(list((run / "meshes").rglob("*.ply.gz"))) == 5
 
 
@@ -210,7 +206,7 @@ def test_inputs_that_break_while_the_run_reads_them(
     assert rows[well].equals(theirs[well])
     for path, data in whole.items():
         path.write_bytes(data)
-    assert commands.run(*toy_command, "--redo", "failed").code == 0
+    assert evaluate(toy_options(redo=("failed",))).made == 10
     assert_same(run, clean.folder)
     assert_tidy(run)
 
