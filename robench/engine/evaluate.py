@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from robench.engine.executors import check, executor, take_over
@@ -82,16 +83,17 @@ def evaluate(options: Options, resume: Path | None = None) -> RunResult:
         run.describe(**facts(task, place), state="running")
         run.event("started", cells=task.size, todo=todo, shards=len(shards), command=command_line())
 
-        job = Job(options, run.path.resolve(), place.identity)
+        job, used = Job(options, run.path.resolve(), place.identity), dict[str, str]()
         with progress("evaluate", todo, "samples", quiet=options.quiet, json_lines=options.json_events) as advance:
             tally = Tally(task.size, run.ledger.counts(), options, advance)
             with contextlib.closing(executed(job, shards, place, tally)) as results:
                 for result in results:
                     run.finished(result.shard)
+                    used |= {what: device for what, device in result.devices.items() if device is not None}
                     run.event("shard", **asdict(result))
 
         counts = run.ledger.counts()
-        run.describe(**facts(task, place), state="complete", statuses=counts)
+        run.describe(**facts(task, place, used), state="complete", statuses=counts)
         run.event("finished", made=todo, statuses=counts)
         return RunResult(run.path, task.size, todo, counts)
 
@@ -178,8 +180,8 @@ def command_line() -> str:
     return shlex.join(["robench", *sys.argv[1:]])
 
 
-def facts(task: Task, place: Workplace) -> dict[str, Any]:
-    """Return what ``run.json`` says beside the identity: where the data was, what was asked and used."""
+def facts(task: Task, place: Workplace, used: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """Return what ``run.json`` says beside the identity: where the data was, what was asked, what was used."""
     selection, options = task.selection, place.options
     return {
         "options": options.to_json(),
@@ -204,7 +206,7 @@ def facts(task: Task, place: Workplace) -> dict[str, Any]:
         "track": track_of(task.masker),
         "mask_source": mask_source(task.masker),
         "masks_from": source_of(task.masker),
-        "device": {"asked": options.device, "model": place.report.device, "masker": place.masker_device},
+        "device": {"asked": options.device, "model": place.report.device, "masker": place.masker_device, **used},
         "parameters": place.report.parameters,
         "checkpoint": options.checkpoint.name if options.checkpoint is not None else None,
         "cards": {

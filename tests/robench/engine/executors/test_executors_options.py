@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from robench.cli.evaluate import _cluster
 from robench.engine.executors import CLUSTER, EXECUTORS, check, executor
 from robench.engine.executors.elsewhere import environment_here
-from robench.engine.executors.slurm import _minutes, grouped
+from robench.engine.executors.ray_cluster import _needs
+from robench.engine.executors.slurm import _minutes, _parameters, grouped
 from robench.engine.shard import Shard
 from robench.engine.tasks import Options
 from robench.errors import EnvironmentNotReady, UsageError
@@ -87,6 +89,52 @@ def test_without_slurm_its_missing_programs_are_named(slurm: Path) -> None:
     (slurm / "sbatch").unlink()
     with pytest.raises(EnvironmentNotReady, match=r"cannot submit jobs to Slurm; got no sbatch.*login node"):
         check(Options("toy", executor="slurm"))
+
+
+EIGHT = {"CPU": 64.0, "GPU": 8.0}
+PLAIN = {"CPU": 8.0}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "device", "workers", "told", "cpus", "gpus"),
+    [
+        ([PLAIN, PLAIN], "cpu", 4, {}, 4, 0),
+        ([PLAIN, PLAIN], "auto", 1, {}, 8, 0),  # a worker is on one node
+        ([PLAIN], "cpu", 100, {}, 1, 0),
+        ([PLAIN, EIGHT], "cuda", 4, {}, 8, 1),
+        ([PLAIN, EIGHT], "auto", 4, {}, 8, 1),
+        ([PLAIN, EIGHT], "cpu", 4, {}, 18, 0),
+        ([EIGHT], "cuda", 16, {"gpus": "0.5"}, 4, 0.5),
+        ([EIGHT], "cuda", 16, {"cpus": "2"}, 2, 1),
+        ([PLAIN], "cuda", 2, {}, 4, 1),  # a node with a GPU may still come
+        ([], "cpu", 2, {}, 1, 0),
+    ],
+)
+def test_what_a_worker_asks_of_a_ray_node(
+    nodes: list[dict[str, float]], device: str, workers: int, told: dict[str, str], cpus: float, gpus: float
+) -> None:
+    found = [{"Alive": True, "Resources": node} for node in nodes]
+    ray = SimpleNamespace(nodes=lambda: [*found, {"Alive": False, "Resources": {"CPU": 999.0, "GPU": 99.0}}])
+    needs = _needs(ray, Options("toy", device=device, cluster=told), workers)
+    assert needs == {"num_cpus": cpus, "num_gpus": gpus}
+
+
+@pytest.mark.parametrize(
+    ("device", "told", "gpus"),
+    [
+        ("cpu", {}, None),
+        ("auto", {}, None),
+        ("cuda", {}, "1"),
+        ("cuda", {"gpus": "a100:2"}, "a100:2"),
+        ("cuda", {"gres": "gpu:1"}, None),
+        ("cuda", {"gpus": "0"}, None),
+    ],
+)
+def test_what_a_job_asks_of_slurm(device: str, told: dict[str, str], gpus: str | None) -> None:
+    found = _parameters(Options("toy", device=device, cluster={**told, "account": "lab"}))
+    assert found.get("gpus_per_node") == gpus
+    assert found["additional_parameters"] == {"account": "lab"} | {k: v for k, v in told.items() if k == "gres"}
+    assert found["time"] == 240
 
 
 @pytest.mark.parametrize(

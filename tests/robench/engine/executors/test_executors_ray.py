@@ -98,6 +98,7 @@ def test_a_node_dies_and_the_rows_are_the_same(world: World, nodes: Nodes) -> No
     events = [json.loads(line) for line in (world.run("node") / "events.jsonl").read_text().splitlines()]
     assert [event["event"] for event in events].count("worker_lost") == 1
     assert "dead" in (world.run("node") / "ray.log").read_text(), "what Ray says of it is kept, and not in the results"
+    assert read_json(world.run("node") / "run.json")["device"]["masker"] == "cpu", "told by the workers, not the head"
     done = [event for event in events if event["event"] == "shard"]
     assert sorted(event["shard"] for event in done) == [0, 1, 2]
     # By the head, which asks who the run is, by two workers, and perhaps by one instead of the one that was lost.
