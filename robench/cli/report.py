@@ -11,9 +11,15 @@ import typer
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders; several go into one report.")],
     format_: Annotated[
-        str, typer.Option("--format", help="Tables to write: md, csv, latex, separated by commas.")
+        str,
+        typer.Option(
+            "--format", help="What to write: md, csv, latex, html (one page that opens offline), svg, png, pdf."
+        ),
     ] = "md,csv",
-    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Also draw bars, curves and the grid.")] = True,
+    plots: Annotated[
+        bool | None,
+        typer.Option("--plots/--no-plots", help="Also draw bars, curves and the grid; done unless only html is asked."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write to; RUN/report if left out.")] = None,
     metrics: Annotated[
         str, typer.Option("--metrics", help="Metrics to tabulate, separated by commas.")

@@ -99,16 +99,21 @@ class _Views:
 
 def common_windows(examples: Sequence[Example], margin: float = 0.06) -> list[Window]:
     """Return one window a row, all of one size in pixels, each around its person (truth, else mask, else picture)."""
-    boxes = [_box(example) for example in examples]
+    return windows_around([person_box(example) for example in examples], margin)
+
+
+def windows_around(boxes: Sequence[tuple[float, float, float, float]], margin: float = 0.06) -> list[Window]:
+    """Return windows of one size in pixels around boxes ``(left, top, right, bottom)``, in readable proportions."""
     half_width = max((box[2] - box[0]) / 2 for box in boxes)
     half_height = max((box[3] - box[1]) / 2 for box in boxes) * (1 + 2 * margin)
     # A lone standing person would make cells too narrow to read; a lying one too flat.
-    half_width = min(max(half_width * (1 + 2 * margin), 0.55 * half_height), 1.2 * half_height)
+    half_width = max(half_width * (1 + 2 * margin), 0.55 * half_height)
     half_height = max(half_height, half_width / 1.2)
     return [Window((b[0] + b[2]) / 2, (b[1] + b[3]) / 2, half_width, half_height) for b in boxes]
 
 
-def _box(example: Example) -> tuple[float, float, float, float]:
+def person_box(example: Example) -> tuple[float, float, float, float]:
+    """Return the box ``(left, top, right, bottom)`` in pixels of the person: of the truth, else mask, else picture."""
     if example.truth is not None and not example.truth.is_empty:
         at = in_view(example.camera).project(example.truth.vertices)[:, :2]
         low, high = at.min(axis=0), at.max(axis=0)

@@ -15,10 +15,12 @@ from robench.data.ids import safe_id
 from robench.errors import RobenchError, UsageError
 from robench.io.files import write_text_atomic
 from robench.reporting import plots as plotting
+from robench.reporting.html.page import html_page
 from robench.reporting.labels import metric_label, number, unit_label
 from robench.reporting.tables import to_csv, to_latex, to_markdown
 
-FORMATS = ("md", "csv", "latex")
+FORMATS = ("md", "csv", "latex", "html")
+HTML = "report.html"
 
 
 @dataclass
@@ -43,7 +45,7 @@ def write_report(
     out: Path | None = None,
     formats: Sequence[str] = ("md", "csv"),
     *,
-    plots: bool = True,
+    plots: bool | None = None,
     metrics: Sequence[str] = METRICS,
     reference: Path | None = None,
     image_formats: Sequence[str] = plotting.FORMATS,
@@ -54,11 +56,12 @@ def write_report(
     Args:
         runs: Run folders, comparable with each other.
         out: Folder to write to; None for ``RUN/report`` of the only run.
-        formats: Of ``md``, ``csv``, ``latex``.
-        plots: Also draw bars, curves, and the grid of each run that kept examples.
+        formats: Of ``md``, ``csv``, ``latex``, ``html``; also ``svg``, ``png``, ``pdf``, which then are the pictures'.
+        plots: Also draw bars, curves, and the grid of each run that kept examples; None for unless ``html`` is the
+            only format, whose page has plots of its own.
         metrics: Metrics to tabulate.
         reference: Run folder of the named reference (mean-body), for `rce`.
-        image_formats: Of ``svg``, ``png``, ``pdf``.
+        image_formats: Of ``svg``, ``png``, ``pdf``, where `formats` has none of them.
         **settings: ``level``, ``resamples``, ``seed`` of `robench.analysis.degradation_table`.
 
     Returns:
@@ -68,6 +71,11 @@ def write_report(
         UsageError: If a run, format or metric is not there.
         NotComparable: If the runs do not belong in one table.
     """
+    drawn = [name for name in formats if name in plotting.FORMATS]
+    formats = [name for name in formats if name not in plotting.FORMATS]
+    image_formats = drawn or image_formats
+    if plots is None:
+        plots = bool(drawn) or set(formats) != {"html"}
     unknown = [name for name in formats if name not in FORMATS]
     unknown += [name for name in image_formats if name not in plotting.FORMATS]
     if unknown:
@@ -82,15 +90,20 @@ def write_report(
     report = Report(table, folder, warnings=[text for run in runs for text in _warnings(Path(run))])
 
     fine = degradation_table(rows, metrics, by="severity", **settings)
+    headline = summary(rows, metrics, **settings)
     texts = {
         "md": {"degradation.md": to_markdown(table)},
         "latex": {"degradation.tex": to_latex(table)},
         "csv": {
             "degradation.csv": to_csv(table),
             "degradation_by_severity.csv": to_csv(fine),
-            "summary.csv": to_csv(summary(rows, metrics, **settings)),
+            "summary.csv": to_csv(headline),
         },
     }
+    if "html" in formats:
+        page = html_page([Path(run) for run in runs], rows, table, fine, headline, report.warnings)
+        texts["html"] = {HTML: page.text}
+        report.warnings += page.warnings
     for name in formats:
         for file, text in texts[name].items():
             write_text_atomic(folder / file, text)

@@ -1,0 +1,225 @@
+"""The page: template, style, script, plotting library and data in one file that asks nothing of a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from robench import __version__
+from robench.analysis import scored
+from robench.errors import printable
+from robench.reporting.html.facts import facts_of
+from robench.reporting.html.names import Series, known, script_json, series_names, series_of
+from robench.reporting.html.samples import gather, scores_of
+from robench.reporting.html.tables import (
+    conditions_table,
+    failure_counts,
+    failures_table,
+    headlines,
+    summary_table,
+    worst_table,
+)
+from robench.reporting.labels import corruption_label, metric_label, unit_label
+from robench.reporting.tables import notes, to_csv
+
+LIMIT = 15_000_000
+"""Bytes that a page may have."""
+SCRIPTS = ("core.js", "tables.js", "heat.js", "curves.js", "view3d.js", "samples.js", "main.js")
+"""In the order in which they run."""
+_NUMBERS = (
+    "value",
+    "lo",
+    "hi",
+    "delta",
+    "delta_lo",
+    "delta_hi",
+    "ratio",
+    "ratio_lo",
+    "ratio_hi",
+    "failures",
+    "n_samples",
+)
+
+
+@dataclass
+class Page:
+    """What was made.
+
+    Attributes:
+        text: The file.
+        warnings: What could not be shown, and why.
+    """
+
+    text: str
+    warnings: list[str] = field(default_factory=list)
+
+
+def html_page(
+    runs: Sequence[Path],
+    rows: pd.DataFrame,
+    table: pd.DataFrame,
+    fine: pd.DataFrame,
+    headline: pd.DataFrame,
+    warnings: Sequence[str] = (),
+) -> Page:
+    """Return the report of runs as one HTML file.
+
+    Args:
+        runs: Run folders, for what they kept and how they were made.
+        rows: Their rows, as `robench.analysis.read_rows` gives them.
+        table: ``degradation_table(rows, by="corruption")``.
+        fine: ``degradation_table(rows, by="severity")``.
+        headline: ``summary(rows)``.
+        warnings: What a reader of the numbers should know.
+
+    Returns:
+        At most `LIMIT` bytes of text, as long as the tables themselves leave room; pictures and meshes fill what is
+        left, worst samples first. The text depends on its arguments and the runs' files alone.
+    """
+    series = series_of(table)
+    names = dict(zip(series, series_names(series), strict=True))
+    metrics = list(dict.fromkeys(map(str, table["metric"])))
+    rows = scored(rows)
+    rows["model"] = rows["model"].fillna("").astype(str) if "model" in rows else rows["run_id"]
+    direction = str(table.loc[table["metric"] == metrics[0], "direction"].iloc[0])
+    tables = {
+        found.name: found
+        for found in (
+            summary_table(headline, names),
+            conditions_table(fine, names),
+            worst_table(rows, names, metrics[0]),
+            failures_table(rows, names),
+        )
+    }
+    data: dict[str, Any] = {
+        "series": [names[one] for one in series],
+        "metrics": [_metric(table, name) for name in metrics],
+        "overview": _conditions(table, series),
+        "conditions": _conditions(fine, series),
+        "csv": {**{found.name: found.csv for found in tables.values()}, "degradation": to_csv(table)},
+        "samples": {},
+    }
+    assets = resources.files("robench.reporting.html") / "assets"
+    context: dict[str, Any] = {
+        "title": _title(series),
+        "version": __version__,
+        "tables": tables,
+        "series": data["series"],
+        "metrics": data["metrics"],
+        "headlines": headlines(headline, names, metrics[0]),
+        "notes": notes(table),
+        "facts": [facts_of(run) for run in runs],
+        "failure_counts": failure_counts(tables["failures"]),
+        "plotly": _plotly(),
+        "script": "\n".join((assets / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        "style": (assets / "page.css").read_text(encoding="utf-8"),
+        "warnings": [_without_paths(text, runs) for text in warnings],
+        "curves": _has_curves(fine),
+    }
+    context["policy"] = _policy(context["plotly"], context["script"])
+    bare = _rendered(assets, context | {"data": script_json(data)})
+    scores = scores_of(rows, series, metrics)
+    found = gather(_numbered(runs, rows, series), scores, metrics[0], direction, LIMIT - len(bare.encode()) - 50_000)
+    data["samples"] = {
+        "entries": found.entries,
+        "pictures": found.pictures,
+        "truths": found.truths,
+        "top": found.top,
+        "leftOut": found.left_out,
+    }
+    for entry in found.entries:
+        entry["label"] = printable(corruption_label(entry["corruption"]))
+    context["warnings"] = [_without_paths(text, runs) for text in (*warnings, *found.warnings)]
+    return Page(_rendered(assets, context | {"data": script_json(data)}), found.warnings)
+
+
+def _numbered(runs: Sequence[Path], rows: pd.DataFrame, series: Sequence[Series]) -> list[tuple[Path, int]]:
+    """Return each run with the number of its first series: what a run kept does not say under which masker."""
+    from robench.analysis import read_rows
+
+    ids = [run_id for run_id in map(str, rows["run_id"].drop_duplicates())]
+    found = []
+    for run in runs:
+        own = run.name if run.name in ids or len(runs) > 1 else ids[0]
+        if own not in ids:
+            own = str(read_rows(run)["run_id"].iloc[0])
+        found.append((run, next(number for number, one in enumerate(series) if one.run_id == own)))
+    return found
+
+
+def _rendered(assets: Any, context: Mapping[str, Any]) -> str:
+    """Return the template with its values; everything but our own style and scripts is escaped."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string((assets / "page.html.j2").read_text(encoding="utf-8")).render(**context)
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def _policy(*scripts: str) -> str:
+    """Return a content security policy: these scripts run and no other, and nothing is fetched from anywhere."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii") for text in scripts]
+    allowed = " ".join(f"'sha256-{text}'" for text in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _without_paths(text: str, runs: Sequence[Path]) -> str:
+    """Return a warning that names runs, not where they lie on a machine: a report may be published."""
+    for run in runs:
+        text = text.replace(str(run), run.name or str(run))
+    return printable(text)
+
+
+def _title(series: Sequence[Series]) -> str:
+    return printable(", ".join(dict.fromkeys(one.model for one in series)))
+
+
+def _metric(table: pd.DataFrame, name: str) -> dict[str, Any]:
+    first = table[table["metric"] == name].iloc[0]
+    unit = unit_label(str(first["unit"]))
+    return {
+        "name": printable(name),
+        "label": printable(metric_label(name, long=True)),
+        "short": printable(metric_label(name)),
+        "unit": printable(unit),
+        "lower": str(first["direction"]) == "lower",
+        "digits": 2 if unit else 3,
+    }
+
+
+def _conditions(table: pd.DataFrame, series: Sequence[Series]) -> list[dict[str, Any]]:
+    number = {one: index for index, one in enumerate(series)}
+    found = []
+    for row in table.to_dict("records"):
+        one = Series(str(row["model"]), str(row["run_id"]), str(row["masker"]))
+        record = {name: known(row[name]) for name in _NUMBERS}
+        record |= {
+            "series": number[one],
+            "corruption": printable(str(row["corruption"])),
+            "label": printable(corruption_label(str(row["corruption"]))),
+            "severity": str(row["severity"]),
+            "metric": printable(str(row["metric"])),
+        }
+        found.append(record)
+    return found
+
+
+def _has_curves(fine: pd.DataFrame) -> bool:
+    """True if a corruption has more than one severity: a line from clean to one level is no curve."""
+    corrupted = fine[fine["corruption"] != "clean"]
+    return bool(len(corrupted)) and bool((corrupted.groupby("corruption")["severity"].nunique() > 1).any())
