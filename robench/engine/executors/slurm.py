@@ -207,6 +207,8 @@ class _Array:
             with self._executor.batch():
                 jobs = [self._executor.submit(Work(self._job, tuple(shards), self._results, here)) for shards in groups]
         except Exception as error:  # submitit raises errors of several kinds, none of them for this alone
+            if not self._running:
+                (self._folder / AT_WORK).unlink()
             raise EnvironmentNotReady(
                 "Slurm refused the jobs", got=_refusal(str(error)), hint="sinfo; then --partition, --cluster NAME=VALUE"
             ) from error
@@ -245,8 +247,9 @@ class _Array:
 
     def end(self, *, cancel: bool) -> None:
         """Forget the jobs, or cancel them first."""
-        if not cancel or _cancelled(self._results):
-            (self._folder / AT_WORK).unlink(missing_ok=True)
+        note = self._folder / AT_WORK
+        if note.is_file() and (not cancel or _cancelled(self._results)):
+            note.unlink()
 
 
 def end_former(run: Path) -> None:

@@ -210,6 +210,7 @@ def test_errors_of_jobs_arrive_as_themselves(world: World, cluster: Path, monkey
     with pytest.raises(EnvironmentNotReady, match=r"Slurm refused the jobs; got .*partition") as refused:
         evaluate(world.options("refused", executor="slurm", cluster={"partition": "nowhere"}))
     assert "--partition" in refused.value.hint
+    assert not (world.run("refused") / "slurm" / "at-work.txt").exists()
 
     # The head sees one checkpoint, the jobs another.
     sha = world.state / "sha"
