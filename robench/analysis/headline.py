@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from robench.analysis.cells import UNALIGNED, Cells, cells
-from robench.analysis.intervals import MISSING, Interval, smooth_interval
+from robench.analysis.intervals import MISSING, Interval, mean_interval, smooth_interval
 from robench.analysis.measures import (
     corruption_error,
     geometric_mean,
@@ -70,6 +70,7 @@ def measures(
     names = [found.conditions[i][0] for i in at]
     other = _reference(run, reference, metric) if reference is not None else None
     tables = _tables(found, at, other)
+    own_clean = _own_clean(found)
     means = {name: _column_means(table) for name, table in tables.items()}
 
     def interval(formula: Callable[..., Array], *of: Table, scale: Literal["identity", "log"] = "log") -> Interval:
@@ -101,7 +102,7 @@ def measures(
     )
     name, ratio = worst(by_corruption["ratio"], names, higher_is_worse=lower)
     return {
-        "clean": interval(lambda c: c.mean(axis=1), "clean", scale="identity"),
+        "clean": mean_interval(own_clean[np.isfinite(own_clean)], level=level, resamples=resamples, seed=seed),
         "corrupted": interval(lambda e: e.mean(axis=1), "error", scale="identity"),
         "delta": interval(lambda e, c: (e - c).mean(axis=1), "error", "clean", scale="identity"),
         "ratio_gm": interval(lambda e, c: geometric_mean(quotient(e, c)), "error", "clean"),
@@ -151,6 +152,12 @@ def _tables(found: Cells, at: list[int], other: Cells | None) -> dict[Table, Arr
     return tables
 
 
+def _own_clean(found: Cells) -> Array:
+    """Return each subject's clean score; empty where the run has none, or a failure of it has no penalty."""
+    at = found.conditions.index((CLEAN, "0")) if (CLEAN, "0") in found.conditions else None
+    return np.array([]) if at is None or found.broken[at] else found.error[:, at]
+
+
 def _whole(found: Cells, values: Array) -> Array:
     return np.where(found.broken, np.nan, values)
 
@@ -158,8 +165,7 @@ def _whole(found: Cells, values: Array) -> Array:
 def _clean(found: Cells, at: list[int]) -> Array:
     """Return the clean score that goes with each condition."""
     clean = _whole(found, found.clean)[:, at]
-    broken = (CLEAN, "0") in found.conditions and found.broken[found.conditions.index((CLEAN, "0"))]
-    return np.full_like(clean, np.nan) if broken else clean
+    return clean if len(_own_clean(found)) else np.full_like(clean, np.nan)
 
 
 def _column_means(table: Array) -> Array:

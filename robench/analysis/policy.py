@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -69,21 +69,22 @@ class Policy:
     seed: int = 0
     baseline: Path | None = None
 
-    def spread(self, corruptions: Sequence[str], directions: Mapping[str, str]) -> list[Endpoint]:
-        """Return every endpoint for runs with some corruptions and metrics.
+    def spread(self, conditions: Collection[tuple[str, int]], directions: Mapping[str, str]) -> list[Endpoint]:
+        """Return every endpoint for runs with some conditions and metrics.
 
         A policy that does not speak of failures gets the failure rate of the primary's cells, mode ``harm``, 1pp: a
         model must not get better by failing.
 
         Args:
-            corruptions: That the runs have, without ``clean``.
+            conditions: ``(corruption, severity)`` that the runs have.
             directions: Metric → ``lower`` or ``higher``, of those that the runs have.
 
         Raises:
-            UsageError: If the policy names a corruption or metric that the runs lack, or gives one a margin of the
+            UsageError: If the policy names a corruption, severity or metric that the runs lack, or gives one a margin of the
                 wrong kind; with the file's line.
         """
         found: list[Endpoint] = []
+        corruptions = sorted({name for name, _ in conditions} - {CLEAN})
         for one, each, line in self.endpoints:
             if one.metric != FAILURE_RATE:
                 if one.metric not in directions:
@@ -93,6 +94,10 @@ class Policy:
                 if name not in (*corruptions, CLEAN):
                     self._lacking(line, "corruption", name, corruptions)
             names = one.corruptions if one.corruptions is not None else tuple(corruptions)
+            # Less than was declared must not pass for the whole.
+            for severity in one.severities or ():
+                if not any((name, severity) in conditions for name in names):
+                    self._lacking(line, "severity", str(severity), sorted({str(s) for _, s in conditions} - {"0"}))
             found += [replace(one, corruptions=(name,)) for name in names] if each else [one]
         if all(one.metric != FAILURE_RATE for one in found):
             found.append(replace(found[0], metric=FAILURE_RATE, margin=Margin(0.01, False), mode="harm", primary=False))

@@ -122,10 +122,15 @@ def shares(primary: Sequence[bool]) -> list[float]:
 
 
 def overall(verdicts: Sequence[tuple[bool, Verdict]]) -> Verdict:
-    """Return the verdict of a family from ``(is primary, verdict)`` of each: the worst; *improved* if a primary is."""
+    """Return the verdict of a family from ``(is primary, verdict)`` of each.
+
+    Any endpoint can accuse: what has no value, a regression, or what is not shown safe stands for the whole. Whether
+    the whole passes, improves or stays open is for the primary endpoint to say: many secondary ones, each of fewer
+    cells, could not all acquit.
+    """
     found = [verdict for _, verdict in verdicts]
-    order: tuple[Verdict, ...] = ("not comparable", "regression", "not shown safe", "inconclusive")
-    for one in order:
+    accusing: tuple[Verdict, ...] = ("not comparable", "regression", "not shown safe")
+    for one in accusing:
         if one in found:
             return one
-    return "improved" if (True, "improved") in verdicts else "pass"
+    return next((verdict for primary, verdict in verdicts if primary), "pass")
