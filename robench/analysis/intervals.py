@@ -2,9 +2,10 @@
 
 The subject is the unit: every function takes one number (or several) per subject. Fewer than 30 subjects get a
 Student-t interval, 30 and more the bias-corrected and accelerated (BCa) interval of a paired bootstrap over subjects,
-expanded by what resampling is too narrow. The reason is coverage: in a simulation with log-normal errors the percentile interval of a ratio held 95 % at 74, 82,
-88 and 90 % for 3, 5, 10 and 20 subjects, Student-t on the log ratio at 94, 94, 93 and 93 %
-(`tests/robench/analysis/test_analysis_intervals.py`).
+expanded by what resampling is too narrow. The reason is coverage: in a simulation with log-normal errors the percentile
+interval of a ratio held 95 % at 74, 82, 88 and 90 % for 3, 5, 10 and 20 subjects, Student-t on the log ratio at 94, 94,
+93 and 93 % (`tests/robench/analysis/test_analysis_intervals.py`), and the expanded BCa interval at 94 % for 30, 60 and
+100 (`tests/robench/analysis/test_analysis_bca.py`).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def to_junit(comparisons: Sequence[Comparison], *, inconclusive_fails: bool = Fa
 
     Args:
         comparisons: What was found.
-        inconclusive_fails: An inconclusive line is a failure; else it is skipped, with its reason.
+        inconclusive_fails: An inconclusive primary line is a failure; else it is skipped, with its reason.
     """
     from xml.etree import ElementTree
 
@@ -43,9 +43,14 @@ def to_junit(comparisons: Sequence[Comparison], *, inconclusive_fails: bool = Fa
 def _kind(line: Line, *, inconclusive_fails: bool) -> str:
     if line.endpoint.margin is None:
         return "skipped" if line.effects.trouble else ""
-    if line.decision.verdict in _BAD or (line.decision.verdict == "inconclusive" and inconclusive_fails):
+    # An open secondary endpoint leaves the gate's verdict to the primary one.
+    if line.decision.verdict in _BAD or (_is_open(line) and inconclusive_fails):
         return "failure"
     return "skipped" if line.decision.verdict == "inconclusive" else ""
+
+
+def _is_open(line: Line) -> bool:
+    return line.endpoint.primary and line.decision.verdict == "inconclusive"
 
 
 def _xml(text: str) -> str:
@@ -70,9 +75,9 @@ def to_github(comparisons: Sequence[Comparison], *, inconclusive_fails: bool = F
     for found in comparisons:
         judged = [line for line in found.lines if line.endpoint.margin is not None]
         for line in judged:
-            if line.decision.verdict in _BAD or (line.decision.verdict == "inconclusive" and inconclusive_fails):
+            if line.decision.verdict in _BAD or (_is_open(line) and inconclusive_fails):
                 lines.append(command("error", f"robench: {line.decision.verdict}", message(line)))
-            elif line.decision.verdict == "inconclusive":
+            elif _is_open(line):
                 lines.append(command("warning", "robench: inconclusive", message(line)))
         title = f"robench: {found.verdict}" if judged else "robench: compared"
         lines.append(command("notice", title, f"{found.cand.run_id} against {found.base.run_id}"))
