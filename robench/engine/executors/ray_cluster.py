@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ from robench.io.processes import environment
 LOG = "ray.log"
 """In the folder of a run: what Ray itself had to say."""
 _START_S = 600.0
+_KNOCK_S = 10.0
 _ALONE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's own switch for "one machine, and its loopback interface only"
@@ -235,6 +237,7 @@ def _connected(ray: Any, options: Options) -> Iterator[None]:
     alone = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     with _own_signals(), environment(**({} if address else _ALONE)):
         try:
+            _knock(address)
             ray.init(address=address or "local", **quiet, **({} if address else alone))
         except Exception as error:  # Ray has no common base for what may go wrong here
             raise EnvironmentNotReady(
@@ -247,6 +250,13 @@ def _connected(ray: Any, options: Options) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError if nobody listens at a HOST:PORT, which Ray itself would go on asking for many minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_S).close()
 
 
 @contextlib.contextmanager

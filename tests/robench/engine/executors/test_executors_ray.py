@@ -159,12 +159,17 @@ def test_an_address_without_a_cluster(tmp_path: Path, monkeypatch: pytest.Monkey
     def refuse(**_: object) -> None:
         raise ConnectionError("\nno raylet here\nand much more")
 
+    def connect(address: str) -> None:
+        options = Options("toy", executor="ray", cluster={"ray-address": address})
+        job = Job(options, tmp_path, Identity("toy", "1", "0", "0", {}))
+        next(executor("ray")(job, [Shard(0, ((0, 5),))]))
+
     monkeypatch.setattr(ray, "init", refuse)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    options = Options("toy", executor="ray", cluster={"ray-address": "10.0.0.1:6379"})
-    job = Job(options, tmp_path, Identity("toy", "1", "0", "0", {}))
-    with pytest.raises(EnvironmentNotReady, match=r"no Ray cluster at 10\.0\.0\.1:6379; got no raylet here\. Try: ray"):
-        next(executor("ray")(job, [Shard(0, ((0, 5),))]))
+    with pytest.raises(EnvironmentNotReady, match=r"no Ray cluster at auto; got no raylet here\. Try: ray start"):
+        connect("auto")
+    with pytest.raises(EnvironmentNotReady, match=r"no Ray cluster at 127\.0\.0\.1:1; got .*Connection refused"):
+        connect("127.0.0.1:1")
 
 
 def test_losses_end_a_run_only_where_no_headway_is_made(tmp_path: Path) -> None:
