@@ -63,7 +63,8 @@ def _checked(path: Path, record: Any) -> Mapping[str, Any]:
         sound &= all(isinstance(record[key], str) for key in ("sample_id", "corruption", "status"))
         sound &= all(isinstance(record[key], str | None) for key in ("image", "mask", "mesh"))
         if record["camera"] is not None:
-            Camera.from_json(record["camera"])
+            frame = Camera.from_json(record["camera"]).view_from_world
+            sound &= frame.shape == (4, 4) and bool(np.isfinite(frame).all() and abs(np.linalg.det(frame)) > 1e-9)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         sound = False
     if not sound:

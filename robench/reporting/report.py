@@ -17,6 +17,7 @@ from robench.io.files import write_text_atomic
 from robench.reporting import plots as plotting
 from robench.reporting.html.page import html_page
 from robench.reporting.labels import metric_label, number, unit_label
+from robench.reporting.paper import to_paper_latex
 from robench.reporting.tables import to_csv, to_latex, to_markdown
 
 FORMATS = ("md", "csv", "latex", "html")
@@ -93,7 +94,7 @@ def write_report(
     headline = summary(rows, metrics, **settings)
     texts = {
         "md": {"degradation.md": to_markdown(table)},
-        "latex": {"degradation.tex": to_latex(table)},
+        "latex": {"degradation.tex": to_latex(table), "paper.tex": to_paper_latex(table)},
         "csv": {
             "degradation.csv": to_csv(table),
             "degradation_by_severity.csv": to_csv(fine),

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from robench import __version__
-from robench.analysis import scored
+from robench.analysis import read_rows, scored
 from robench.errors import printable
 from robench.reporting.html.facts import facts_of
 from robench.reporting.html.names import Series, known, script_json, series_names, series_of
@@ -126,7 +126,7 @@ def html_page(
     context["policy"] = _policy(context["plotly"], context["script"])
     bare = _rendered(assets, context | {"data": script_json(data)})
     scores = scores_of(rows, series, metrics)
-    found = gather(_numbered(runs, rows, series), scores, metrics[0], direction, LIMIT - len(bare.encode()) - 50_000)
+    found = gather(_numbered(runs, series), scores, metrics[0], direction, LIMIT - len(bare.encode()) - 50_000)
     data["samples"] = {
         "entries": found.entries,
         "pictures": found.pictures,
@@ -140,17 +140,15 @@ def html_page(
     return Page(_rendered(assets, context | {"data": script_json(data)}), found.warnings)
 
 
-def _numbered(runs: Sequence[Path], rows: pd.DataFrame, series: Sequence[Series]) -> list[tuple[Path, int]]:
+def _numbered(runs: Sequence[Path], series: Sequence[Series]) -> list[tuple[Path, int]]:
     """Return each run with the number of its first series: what a run kept does not say under which masker."""
-    from robench.analysis import read_rows
-
-    ids = [run_id for run_id in map(str, rows["run_id"].drop_duplicates())]
+    first = {one.run_id: number for number, one in reversed(list(enumerate(series)))}
     found = []
     for run in runs:
-        own = run.name if run.name in ids or len(runs) > 1 else ids[0]
-        if own not in ids:
-            own = str(read_rows(run)["run_id"].iloc[0])
-        found.append((run, next(number for number, one in enumerate(series) if one.run_id == own)))
+        # A folder that was renamed still says in its rows who it is.
+        run_id = run.name if run.name in first else str(read_rows(run)["run_id"].iloc[0])
+        if run_id in first:
+            found.append((run, first[run_id]))
     return found
 
 

@@ -53,7 +53,7 @@ def pictures_of(example: Example, window: Window, top: float) -> dict[str, str]:
         top: Centimetres at the end of the colour scale.
     """
     grey = np.repeat(np.rint(255 * np.asarray(example.mask))[..., None], 3, axis=2).astype(np.uint8)
-    found = {"input": encoded(cut(example.image, window)), "mask": encoded(cut(grey, window))}
+    found = {"input": encoded(cut(example.image, window, HEIGHT)), "mask": encoded(cut(grey, window, HEIGHT))}
     mesh, truth = example.prediction, example.truth
     if mesh is None or mesh.is_empty:
         return found
@@ -85,7 +85,7 @@ def error_picture(mesh: Mesh, truth: Mesh, camera: Camera, top: float) -> Image:
     return np.asarray(np.rint(255 * picture), np.uint8)
 
 
-def cut(image: Image, window: Window, height: int = HEIGHT) -> Image:
+def cut(image: Image, window: Window, height: int) -> Image:
     """Return the window of a picture, `height` pixels high; what lies outside the picture is grey."""
     from PIL import Image as Pillow
 

@@ -187,9 +187,10 @@ def _solids(
             made.truths[example.sample_id] = packed(simplified(truth))
         if example.prediction is not None and not example.prediction.is_empty:
             mesh = simplified(example.prediction.transformed(there))
-            if truth is not None:
+            if truth is not None and not mesh.is_empty:
                 cell["errors"] = vertex_errors(mesh, truth)
-            cell["solid"] = packed(mesh, cell["errors"] if truth is not None else None)
+            if not mesh.is_empty:
+                cell["solid"] = packed(mesh, cell["errors"] if truth is not None else None)
         found[_key(example)] = cell
     return found
 

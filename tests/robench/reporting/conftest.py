@@ -65,7 +65,7 @@ def rows_of(subjects: int = 4, model: str = "toy", scale: float = 1.0, **columns
     return pd.DataFrame(records)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_rows() -> Callable[..., pd.DataFrame]:
     return rows_of
 
@@ -89,12 +89,12 @@ def ball(radius: float, centre: tuple[float, float, float] = (0.0, 0.0, 0.0), fi
     return Mesh(vertices.astype(np.float32), faces.astype(np.int32))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_ball() -> Callable[..., Mesh]:
     return ball
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_camera() -> Camera:
     return Camera(np.eye(4), scale=1.0, centre=(63.5, 63.5), width=128, height=128)
 

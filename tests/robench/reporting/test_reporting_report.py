@@ -31,6 +31,7 @@ def test_verb_prints_the_table_and_writes_everything(toy_run: Path) -> None:
     assert written == {
         "degradation.md",
         "degradation.tex",
+        "paper.tex",
         "degradation.csv",
         "degradation_by_severity.csv",
         "summary.csv",
