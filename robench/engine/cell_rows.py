@@ -101,6 +101,14 @@ def unable_rows(cell: Cell, task: Task, columns: Mapping[str, Any]) -> list[dict
     return [shared | _measured(metric, skipped, None) for metric in task.metrics]
 
 
+def lost_rows(
+    item: Prepared, outcome: Outcome, task: Task, columns: Mapping[str, Any], message: str
+) -> list[dict[str, Any]]:
+    """Return the rows of a cell whose scoring ends its process: all metrics failed, and no penalty can be computed."""
+    shared = {**columns, **_cell(item.cell), **_made(item, outcome)}
+    return [shared | _measured(metric, Score("failed", message=message), None) for metric in task.metrics]
+
+
 def _truths(item: Prepared, truths: Truths) -> tuple[Mesh | None, Mesh | None]:
     """Return the ground truth where the picture as corrupted shows it, and where the clean one does."""
     sample: Sample = item.cell.sample

@@ -29,7 +29,7 @@ from robench.contracts import Failure, OpenReport, Reconstruction, Reconstructor
 from robench.engine.failures import failure_of
 from robench.engine.model_options import configure
 from robench.errors import EnvironmentNotReady, FailureKind, RobenchError
-from robench.io.processes import end_with_parent, in_main_thread, single_threaded
+from robench.io.processes import end_with_parent, ending, in_main_thread, single_threaded
 
 _POLL_S = 0.5
 _GOODBYE_S = 5.0
@@ -302,10 +302,7 @@ class ModelProcess:
         self._process.join(_GOODBYE_S)
         code = self._process.exitcode
         self._kill()
-        if code is not None and code < 0:
-            with contextlib.suppress(ValueError):
-                return f"signal {-code} ({signal.Signals(-code).name})"
-        return f"exit code {code}"
+        return ending(code)
 
     def _kill(self) -> None:
         if self._process is not None:

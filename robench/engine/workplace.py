@@ -80,7 +80,7 @@ class Workplace:
         """
         if self._crew is None:
             if jobs := self._jobs():
-                self._crew = Processes(self.options, run, jobs)
+                self._crew = Processes(self.task, self.options, run, jobs)
             else:
                 self._bench = Bench(self.task, self.options, run, functools.partial(log_event, run))
                 self._crew = Here(self._bench)

@@ -39,6 +39,14 @@ def end_with_parent(*, by_main_thread: bool = False) -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
+def ending(code: int | None) -> str:
+    """Return in words how a process ended: ``signal 11 (SIGSEGV)`` or ``exit code 3``."""
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"signal {-code} ({signal.Signals(-code).name})"
+    return f"exit code {code}"
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

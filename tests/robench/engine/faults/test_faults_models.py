@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 from fault_harness import assert_same, assert_tidy, parent, science
 
+from robench.analysis import read_rows
 from robench.engine.evaluate import evaluate
+from robench.errors import EnvironmentNotReady
+from robench.io.images import read_image
 
 # What the model does → how the sample ends, words of its message, tries of two.
 ALWAYS = {
@@ -143,3 +146,29 @@ def test_a_masker_that_kills_its_process_is_done_again_by_another(toy_options, f
     result = evaluate(toy_options(masker="toy_masker", jobs=2, in_process=False))
     assert result.failed == 0
     assert_same(result.folder, clean.folder)
+
+
+@pytest.mark.parametrize("what", ["segfault", "exit"])
+def test_what_always_kills_its_process_is_a_row(toy_options, faults, people: Path, tmp_path: Path, what: str) -> None:
+    picture = read_image(people / "images" / "s1_0.png")
+    faults(**{f"picture-{int(picture.sum())}": (what, -1), "truth-154": (what, -1)})  # s2 is 154 cm tall
+    result = evaluate(toy_options(masker="toy_masker", jobs=2, in_process=False))
+    rows = read_rows(result.folder)
+    how = {"segfault": "signal 11 (SIGSEGV)", "exit": "exit code 3"}[what]
+    failed = rows[rows["status"] == "failed"]
+    masked, scored = failed[failed["subject_id"] == "s1"], failed[failed["subject_id"] == "s2"]
+    assert len(masked) + len(scored) == len(failed) == 3 + 15
+    assert set(masked["message"]) == {f"corrupting or masking ended its process: {how}"}
+    assert masked["failure_value"].notna().all()
+    assert set(scored["message"]) == {f"scoring ended its process: {how}"}
+    assert result.failed == 6
+    assert_tidy(result.folder)
+
+
+def test_a_crew_that_is_killed_again_and_again_is_no_failure_of_a_cell(toy_options, faults, people: Path) -> None:
+    picture = read_image(people / "images" / "s1_0.png")
+    faults(**{f"picture-{int(picture.sum())}": ("killed", -1)})
+    with pytest.raises(EnvironmentNotReady, match="killed again and again"):
+        evaluate(toy_options(masker="toy_masker", jobs=1, in_process=False))
+    faults()
+    assert evaluate(toy_options(masker="toy_masker", jobs=1, in_process=False)).failed == 0

@@ -1,10 +1,11 @@
 """A stranger's plug-ins, quick and exact, that do wrong when the environment tells them to.
 
-``TOY_FAULTS`` is JSON: sample id, ``masker`` or ``open`` → ``[what, how often]``, where what is a method of `Faults`
-and -1 is always. Tries are counted in files of the folder ``TOY_STATE``, so that a process that dies does not forget
-them; so are the pictures that the model has finished (``calls``) and the processes that it was opened in
-(``model-<pid>``). ``TOY_MS`` is the time that a picture takes in the model. ``TOY_SHA`` is the checkpoint's hash, or a
-file that holds it. ``TOY_BATCH`` is the largest batch that fits into memory.
+``TOY_FAULTS`` is JSON: sample id, ``masker``, ``picture-SUM`` (masker), ``truth-HEIGHT`` (metric) or ``open`` →
+``[what, how often]``, where what is a method of `Faults` and -1 is always. Tries are counted in files of the folder
+``TOY_STATE``, so that a process that dies does not forget them; so are the pictures that the model has finished
+(``calls``) and the processes that it was opened in (``model-<pid>``). ``TOY_MS`` is the time that a picture takes in
+the model. ``TOY_SHA`` is the checkpoint's hash, or a file that holds it. ``TOY_BATCH`` is the largest batch that fits
+into memory.
 """
 
 from __future__ import annotations
@@ -189,6 +190,7 @@ class Masker:
 
     def mask(self, image):
         fault("masker")
+        fault(f"picture-{int(image.sum())}")
         return (image[..., 0] > 40).astype(np.float32)
 
     def close(self):
@@ -204,6 +206,7 @@ class Height:
     def __call__(self, scene):
         if scene.prediction is None or scene.truth is None or scene.prediction.is_empty:
             return Degenerate("no mesh")
+        fault(f"truth-{np.ptp(scene.truth.vertices[:, 1]):.0f}")
         sizes = [float(np.ptp(mesh.vertices[:, self.axis])) for mesh in (scene.prediction, scene.truth)]
         return abs(sizes[0] - sizes[1])
 
