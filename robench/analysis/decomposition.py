@@ -66,7 +66,7 @@ def decompose(
         check_protocol(one.rows)
     check_task(run, given)
     for name in ("model", "checkpoint_sha256", "adapter_version"):
-        ours, theirs = (set(one.rows[name].dropna().astype(str)) for one in (run, given) if name in one.rows)
+        ours, theirs = (set(one.rows[name].dropna().astype(str)) if name in one.rows else set() for one in (run, given))
         if ours != theirs:
             raise NotComparable(
                 f"The run with true masks is of another model: '{name}' differs",

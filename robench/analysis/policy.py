@@ -80,8 +80,8 @@ class Policy:
             directions: Metric → ``lower`` or ``higher``, of those that the runs have.
 
         Raises:
-            UsageError: If the policy names a corruption, severity or metric that the runs lack, or gives one a margin of
-                the wrong kind; with the file's line.
+            UsageError: If the policy names a corruption, severity or metric that the runs lack, or gives it a margin
+                of the wrong kind; with the file's line.
         """
         found: list[Endpoint] = []
         corruptions = sorted({name for name, _ in conditions} - {CLEAN})

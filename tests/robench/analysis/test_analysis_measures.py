@@ -22,9 +22,13 @@ from robench.errors import NotComparable
 
 # Mean top-1 errors of AlexNet, in the order of the 15 common corruptions of ImageNet-C, from gaussian_noise to
 # jpeg_compression; beside them the CE of ResNet-50 in per cent, as published (ICLR 2019, table 1; mCE 76.7).
-ALEXNET = np.array(
-    [0.886428, 0.894468, 0.922640, 0.819880, 0.826268, 0.785948, 0.798360, 0.866816]
-    + [0.826572, 0.819324, 0.564592, 0.853204, 0.646056, 0.717840, 0.606500]
+ALEXNET = np.concatenate(
+    [
+        [0.886428, 0.894468, 0.922640],  # noise
+        [0.819880, 0.826268, 0.785948, 0.798360],  # blur
+        [0.866816, 0.826572, 0.819324, 0.564592],  # weather
+        [0.853204, 0.646056, 0.717840, 0.606500],  # digital
+    ]
 )
 RESNET50 = np.array([80, 82, 83, 75, 89, 78, 80, 78, 75, 66, 57, 71, 85, 77, 77]) / 100
 
