@@ -27,7 +27,9 @@ reference=$($robench evaluate --model mean-body --cset "$cset" --masker u2netp-a
 run=$($robench evaluate --model pifu-mini --cset "$cset" --masker u2netp-anny --out "$out/runs" --json | field run)
 
 step "5/5 report"
-$robench report "$run" --reference "$reference" --format md,csv,latex --plots --out "$out/report"
+$robench report "$run" --reference "$reference" --format md,csv,latex,html --plots --out "$out/report"
 
 step "look at"
 find "$out/corruptions.png" "$out/report" -type f \( -name '*.png' -o -name '*.md' -o -name '*.csv' -o -name '*.tex' \) | sort
+
+step "open in a browser: $out/report/report.html"
