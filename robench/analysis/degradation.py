@@ -10,6 +10,7 @@ import pandas as pd
 
 from robench.analysis.cells import UNALIGNED, Array, By, Cells, cells
 from robench.analysis.intervals import MISSING, Interval, mean_interval, ratio_interval
+from robench.analysis.provenance import rows_sha256
 from robench.analysis.rows import CLEAN, check_protocol, check_same_task, is_skipped, scored
 from robench.errors import NotComparable, UsageError
 
@@ -294,5 +295,7 @@ def _with_attrs(
             {str(v)[:8] for v in reference.get("checkpoint_sha256", pd.Series(dtype=object)).dropna().unique()}
         )
         attrs["reference"] = names + (f" ({', '.join(hashes)})" if hashes else "")
+        attrs["reference_run_id"] = ", ".join(sorted(set(reference["run_id"])))
+        attrs["reference_rows_sha256"] = rows_sha256(reference)
     table.attrs = attrs
     return table

@@ -115,7 +115,8 @@ def notes(table: pd.DataFrame) -> list[str]:
     if made["skipped"]:
         lines.append(f"{made['skipped']} rows were skipped by choice and are in no number.")
     if "reference" in made:
-        lines.append(f"Reference: {made['reference']}, ratio of sums under the same corruption.")
+        rows = f"run {made['reference_run_id']}, rows {made['reference_rows_sha256'][:8]}"
+        lines.append(f"Reference: {made['reference']}, {rows}; ratio of sums under the same corruption.")
     if any(str(name).endswith("(unaligned)") for name in table["corruption"]):
         lines.append(
             "Unaligned: scored against the ground truth of the clean picture, whose pixels the corruption moved."

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from robench.analysis import degradation_table, summary
+from robench.analysis.provenance import rows_sha256
 from robench.errors import NotComparable, UsageError
 
 CHAMFER, P2S = "chamfer_cm", "p2s_pred_to_gt_cm"
@@ -204,6 +205,8 @@ def test_against_the_named_reference(make_rows) -> None:
     assert row(table, "clean").rce == pytest.approx(9 / 60)
     assert row(table, "fog").rce == pytest.approx(16.5 / 60)
     assert table.attrs["reference"] == "mean-body (cdcdcdcd)"
+    assert table.attrs["reference_rows_sha256"] == rows_sha256(ref)
+    assert table.attrs["reference_run_id"] == "ref"
     head = summary(make_rows(BY_HAND), reference=ref).iloc[0]
     assert head.rce == pytest.approx(16.5 / 60)
     assert np.isnan(degradation_table(make_rows(BY_HAND))["rce"]).all()
