@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from robench.reporting.report import write_report
+
 
 class Watched:
     """A page and what went wrong or out of it."""
@@ -231,3 +233,24 @@ def test_everything_that_can_be_operated_has_a_name(watched: Watched) -> None:
     )
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+@pytest.mark.parametrize("kind", ["clean alone", "no value", "no clean"])
+def test_unusual_runs_load_in_silence_too(chromium: Any, toy_rows: Any, tmp_path: Path, kind: str) -> None:
+    rows = toy_rows()
+    if kind == "clean alone":
+        rows = rows[rows["severity"] == 0]
+    elif kind == "no clean":
+        rows = rows[rows["severity"] != 0]
+    else:
+        rows = rows.assign(status="oom", value=float("nan"), failure_value=float("nan"))
+    (tmp_path / "rows").mkdir()
+    rows.to_parquet(tmp_path / "rows" / "part-0000.parquet")
+    (file,) = write_report([tmp_path], None, ["html"]).files
+    watched = Watched(chromium, file)
+    watched.page.select_option("#measure", "ratio")
+    watched.page.select_option("#metric", "1")
+    assert watched.page.locator("button.heat").count() >= 1
+    watched.page.locator("button.heat").first.click()
+    watched.silent(file)
+    watched.context.close()

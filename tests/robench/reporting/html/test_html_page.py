@@ -307,3 +307,44 @@ def test_facts_of_a_run_without_a_record_are_none(tmp_path: Path) -> None:
     assert facts_of(tmp_path / "gone") == ("gone", [])
     (tmp_path / "run.json").write_text('{"model": ["x"], "cards": 3, "protocol": {"penalty": {"model": "mean-body"}}}')
     assert facts_of(tmp_path)[1] == [("A failure costs", "the error of mean-body on that sample")]
+
+
+def _one_subject(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["subject_id"] == "s0"]
+
+
+def _all_failed(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(status="failed", value=np.nan, failure_value=9.0, message="boom")
+
+
+def _failed_without_penalty(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(status="oom", value=np.nan, failure_value=np.nan, message=None)
+
+
+def _clean_alone(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["severity"] == 0]
+
+
+def _no_clean(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["severity"] != 0]
+
+
+def _bare(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.drop(columns=["model", "message", "dataset", "cset_id", "checkpoint_sha256"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_one_subject, _all_failed, _failed_without_penalty, _clean_alone, _no_clean, _bare],
+    ids=lambda f: f.__name__,
+)
+def test_unusual_runs_make_a_page_too(change: Any, toy_rows: Any, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    rows = change(toy_rows())
+    rows.to_parquet(tmp_path / "rows" / "part-0000.parquet")
+    report = write_report([tmp_path], None, ["html"], metrics=["chamfer_cm", "mask_iou"])
+    page = report.files[0].read_text(encoding="utf-8")
+    data = data_of(page)
+    assert len(data["conditions"]) >= rows.groupby(["corruption", "severity"]).ngroups
+    assert ("Nothing failed." in page) == (rows["status"] == "ok").all()
+    assert "nan" not in re.sub(r"<script>.*?</script>", "", page, flags=re.S).lower()
