@@ -19,6 +19,7 @@ from robench.reporting import examples
 from robench.reporting.html import pictures
 from robench.reporting.report import write_report
 
+ATTACK = "<b>a</b><a href=https://example.org>b</a><img src=x onerror=alert(1)>"
 KEPT = [("clean", 0), ("fog_3d", 1), ("fog_3d", 3), ("camera_roll", 1), ("camera_roll", 3)]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -79,7 +80,7 @@ def true_balls(toy_ball: Any) -> Callable[[Path, set[str]], dict[str, Mesh]]:
 def page_file(tmp_path_factory: pytest.TempPathFactory, kept_run: Any, true_balls: Any) -> Path:
     """The page of two runs, one with a name that is an attack."""
     folder = tmp_path_factory.mktemp("page")
-    runs = [kept_run(folder / "one", "toy", 38.0), kept_run(folder / "two", "<img src=x onerror=alert(1)>", 30.0, 2.0)]
+    runs = [kept_run(folder / "one", "toy", 38.0), kept_run(folder / "two", ATTACK, 30.0, 2.0)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(examples, "truth_meshes", true_balls)
         report = write_report(runs, folder / "report", ["html"])

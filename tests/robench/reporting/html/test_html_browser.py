@@ -12,6 +12,9 @@ import pytest
 
 from robench.reporting.report import write_report
 
+ATTACK = "<b>a</b><a href=https://example.org>b</a><img src=x onerror=alert(1)>"
+"""The name of one of the models."""
+
 
 class Watched:
     """A page and what went wrong or out of it."""
@@ -58,8 +61,8 @@ def test_it_loads_and_shows_every_part(watched: Watched) -> None:
     assert page.locator("#cards > li").count() == 10
     assert page.locator("img[src=x]").count() == 0, "a model's name is text"
     # Plotly's labels too: its own little HTML is not given a chance.
-    assert page.locator("#overview .legendtext").all_text_contents() == ["<img src=x onerror=alert(1)>", "toy"]
-    assert page.locator("#summary .card h3").all_inner_texts() == ["<img src=x onerror=alert(1)>", "toy"]
+    assert page.locator("#overview .legendtext").all_text_contents() == [ATTACK, "toy"]
+    assert page.locator("#summary .card h3").all_inner_texts() == [ATTACK, "toy"]
 
 
 def test_the_browser_refuses_what_is_not_ours(chromium: Any, page_file: Path) -> None:
