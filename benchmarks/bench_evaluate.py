@@ -41,6 +41,7 @@ def options(data: Path, out: Path) -> Options:
         limit=PEOPLE,
         model_options={"resolution": str(RESOLUTION)},
         out=out,
+        keep="none",  # three people would all be examples, which a real run has few of
         quiet=True,
     )
 
