@@ -48,7 +48,7 @@ class Endpoint:
         metric: A metric's name, or `FAILURE_RATE`.
         corruptions: Names; None for all but ``clean``.
         severities: Of the corruptions; None for all.
-        margin: How much worse is too much; None where there is no verdict but only marks.
+        margin: How much worse is too much; None where there are marks and no verdict.
         mode: ``harm`` or ``safety``.
         primary: The declared primary endpoint.
     """
@@ -184,6 +184,9 @@ def compare(
     metrics = list(dict.fromkeys(_metric_of(one, endpoints) for one in endpoints))
     known = set(base.rows["metric"]) & set(cand.rows["metric"])
     pairs = {metric: pairs_of(base, cand, metric) for metric in metrics if metric in known}
+    if not pairs:
+        both = ", ".join(sorted(known)) or "no metric in common"
+        raise NotComparable("Not both runs have any of the metrics asked for", got=both, expected=", ".join(metrics))
     check_coverage(list(pairs.values()), min_coverage)
     noise = {m: pairs_of(base, again, m) for m in pairs if m in set(again.rows["metric"])} if again is not None else {}
 

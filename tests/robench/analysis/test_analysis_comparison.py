@@ -100,6 +100,14 @@ def test_a_run_with_another_sample_shares_no_cell(make_rows: Make) -> None:
         compare(base, changed(base, lambda rows: rows.assign(sample_id=rows["sample_id"] + "x")), [WHOLE])
 
 
+def test_metrics_that_no_run_has(make_rows: Make) -> None:
+    base = people(make_rows)
+    with pytest.raises(NotComparable, match="got chamfer_cm; expected iou_3d"):
+        compare(base, base, [Endpoint("iou_3d", primary=True)])
+    found = compare(base, base, [WHOLE, Endpoint("iou_3d")])
+    assert (found.lines[1].marks, found.verdict) == ("x", "pass")
+
+
 # --- effects ---
 
 
