@@ -17,6 +17,7 @@ from robench.io.files import read_json
 
 # Time, memory and place of the work: two runs of the same work differ in nothing else.
 _COST = ("time_s", "gpu_mem_mb", "device", "attempt", "shard", "robench_version")
+_CHUNK = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +98,15 @@ def open_run(path: Path) -> Run:
 def rows_sha256(rows: pd.DataFrame) -> str:
     """Return a hash of everything that rows say but for what they cost; their order and their files do not matter.
 
-    A row is the JSON list of its ``[column, value]`` pairs, columns by name and without missing values; the rows,
-    sorted as text, are hashed line by line.
+    A row is the JSON list of its ``[column, value]`` pairs, columns by name and without missing values. The SHA-256 of
+    each row, sorted, are hashed together.
     """
-    kept = rows[sorted(set(map(str, rows.columns)) - set(_COST))].astype(object)
-    kept = kept.where(kept.notna(), None)
-    names = list(kept.columns)
-    lines = sorted(
-        json.dumps([[n, v] for n, v in zip(names, row, strict=True) if v is not None], default=str)
-        for row in kept.itertuples(index=False, name=None)
-    )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    names = sorted(set(map(str, rows.columns)) - set(_COST))
+    digests = []
+    for start in range(0, len(rows), _CHUNK):  # a million rows as texts would be gigabytes
+        part = rows[names].iloc[start : start + _CHUNK].astype(object)
+        part = part.where(part.notna(), None)
+        for row in part.itertuples(index=False, name=None):
+            text = json.dumps([[n, v] for n, v in zip(names, row, strict=True) if v is not None], default=str)
+            digests.append(hashlib.sha256(text.encode()).digest())
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
