@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal
 
 from robench import registry
 from robench.data.ids import safe_id
@@ -22,6 +22,7 @@ from robench.engine.conditions import (
     refuse_unknown,
 )
 from robench.errors import UsageError
+from robench.io.yaml_nodes import NodeReader, compose
 
 if TYPE_CHECKING:
     import yaml
@@ -46,51 +47,37 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         UsageError: If the file cannot be read or is not a recipe; the message names the file and the line.
     """
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The recipe {path} cannot be read", got=str(error)) from error
-    except RecursionError as error:
-        raise UsageError(f"{path} is not a recipe", got="lists within lists without end") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise UsageError(f"{path}{line} is not valid YAML", got=str(problem)) from error
-    return _Reader(path).recipe(root)
+    return _Reader(path, "robench show recipe full").recipe(compose(path, "recipe"))
 
 
-class _Reader:
+class _Reader(NodeReader):
     """Turns YAML nodes, which know their lines, into a recipe."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, hint: str) -> None:
+        super().__init__(path, hint)
         self.known = list(registry.entries("corruptions"))
 
     def recipe(self, root: yaml.Node | None) -> Recipe:
-        fields = self._mapping(root, _RECIPE, "the recipe")
+        fields = self.mapping(root, _RECIPE, "the recipe")
         cells: dict[str, RecipeCell] = {}
-        for node in self._items(fields["cells"], "cells"):
+        for node in self.items(fields["cells"], "cells"):
             for cell in self._cells(node):
                 # Some file systems take two names for one that differ in case only.
                 if cell.corruption.casefold() in cells:
                     what = "the corruption" if cell.made_of is None else "the name"
-                    self._stop(node, f"{what} '{cell.corruption}' is listed twice", "one entry with all severities")
+                    self.stop(node, f"{what} '{cell.corruption}' is listed twice", "one entry with all severities")
                 cells[cell.corruption.casefold()] = cell
-        texts = {key: self._text(node, key) for key, node in fields.items() if key != "cells"}
+        texts = {key: self.text(node, key) for key, node in fields.items() if key != "cells"}
         name = texts["name"]
         if not name or not name.replace("-", "").replace("_", "").isalnum():
-            self._stop(fields["name"], f"the name '{name}' cannot be part of a folder name", "letters, digits, - and _")
+            self.stop(fields["name"], f"the name '{name}' cannot be part of a folder name", "letters, digits, - and _")
         return Recipe(cells=tuple(cells.values()), **texts)
 
     def _cells(self, node: yaml.Node) -> list[RecipeCell]:
         """Read an entry; a mixture that is drawn several times is several cells."""
         keys = self._keys(node)
         kind = next((kind for kind in _KINDS if kind in keys), None)
-        fields = self._mapping(node, _KINDS.get(kind or "", _ANY), _CALLED.get(kind or "", "a cell"))
+        fields = self.mapping(node, _KINDS.get(kind or "", _ANY), _CALLED.get(kind or "", "a cell"))
         if kind == "chain":
             return [self._chain(node, fields)]
         if kind == "mixture":
@@ -98,25 +85,25 @@ class _Reader:
         return [self._single(node, fields)]
 
     def _single(self, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> RecipeCell:
-        name = self._text(fields["corruption"], "corruption")
+        name = self.text(fields["corruption"], "corruption")
         if name == CLEAN:
-            self._stop(node, "'clean' is part of every recipe", "no entry for it")
+            self.stop(node, "'clean' is part of every recipe", "no entry for it")
         self._refuse_unknown(node, name)
         return RecipeCell(name, self._severities(node, fields["severities"], name))
 
     def _chain(self, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> RecipeCell:
-        items = self._items(fields["chain"], "chain", "[fog_3d:2, iso_noise:3]")
+        items = self.items(fields["chain"], "chain", "[fog_3d:2, iso_noise:3]")
         if not items:
-            self._stop(fields["chain"], "a chain has no part", "a list such as [fog_3d:2, iso_noise:3]")
+            self.stop(fields["chain"], "a chain has no part", "a list such as [fog_3d:2, iso_noise:3]")
         chain = Chain(tuple(self._part(item) for item in items))
         name = self._name(fields["name"]) if "name" in fields else chain.default_name
         fixed = chain.fixed_severity
         if fixed is not None and "severities" in fields:
             expected = "no severities, or a part without a level, which takes them"
-            self._stop(fields["severities"], f"every part of '{name}' has a level of its own", expected)
+            self.stop(fields["severities"], f"every part of '{name}' has a level of its own", expected)
         if fixed is None and "severities" not in fields:
             expected = "severities such as [1, 2, 3], or a level such as fog_3d:2 for every part"
-            self._stop(node, f"'{name}' has a part without a level, and no severities", expected)
+            self.stop(node, f"'{name}' has a part without a level, and no severities", expected)
         severities = (fixed,) if fixed is not None else self._severities(node, fields["severities"], name)
         return RecipeCell(name, severities, chain)
 
@@ -126,20 +113,20 @@ class _Reader:
 
         if isinstance(node, yaml.MappingNode) and len(node.value) == 1:
             ((name, level),) = node.value
-            text = f"{self._text(name, 'chain')}:{self._text(level, 'chain')}"
+            text = f"{self.text(name, 'chain')}:{self.text(level, 'chain')}"
         else:
-            text = self._text(node, "chain")
+            text = self.text(node, "chain")
         with self._at(node):
             return read_part(text, self.known)
 
     def _mixtures(self, node: yaml.Node, fields: Mapping[str, yaml.Node]) -> list[RecipeCell]:
         name = self._name(fields["name"])
-        mixture = self._mapping(fields["mixture"], _MIXTURE_FIELDS, "a mixture")
+        mixture = self.mapping(fields["mixture"], _MIXTURE_FIELDS, "a mixture")
         names = self._choice(mixture["from"])
         least, most = self._numbers(mixture["parts"], len(names))
-        order = self._text(mixture["order"], "order") if "order" in mixture else "drawn"
+        order = self.text(mixture["order"], "order") if "order" in mixture else "drawn"
         if order not in _ORDERS:
-            self._stop(mixture["order"], f"the order '{order}' is not known", "drawn or listed")
+            self.stop(mixture["order"], f"the order '{order}' is not known", "drawn or listed")
         ordered: Literal["drawn", "listed"] = "listed" if order == "listed" else "drawn"
         count = self._number(mixture["count"], "count", _MOST_DRAWS) if "count" in mixture else 1
         severities = self._severities(node, fields["severities"], name)
@@ -154,50 +141,50 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode) and node.value.strip() == "all":
             return tuple(self.known)
         names: list[str] = []
-        for item in self._items(node, "from", "[fog_3d, iso_noise], or all"):
-            name = self._text(item, "from")
+        for item in self.items(node, "from", "[fog_3d, iso_noise], or all"):
+            name = self.text(item, "from")
             self._refuse_unknown(item, name)
             if name in names:
-                self._stop(item, f"'{name}' is listed twice", "every corruption once: all are as likely")
+                self.stop(item, f"'{name}' is listed twice", "every corruption once: all are as likely")
             names.append(name)
         if not names:
-            self._stop(node, "the mixture has nothing to draw from", "names of corruptions, or all")
+            self.stop(node, "the mixture has nothing to draw from", "names of corruptions, or all")
         return tuple(names)
 
     def _numbers(self, node: yaml.Node, available: int) -> tuple[int, int]:
         import yaml
 
-        items = [node, node] if isinstance(node, yaml.ScalarNode) else self._items(node, "parts", "[1, 3]")
+        items = [node, node] if isinstance(node, yaml.ScalarNode) else self.items(node, "parts", "[1, 3]")
         if len(items) != 2:
-            self._stop(node, "'parts' is neither a number nor a pair", "such as 2, or [1, 3] for one to three")
+            self.stop(node, "'parts' is neither a number nor a pair", "such as 2, or [1, 3] for one to three")
         least, most = (self._number(item, "parts", available) for item in items)
         if least > most:
-            self._stop(node, f"a mixture cannot have {least} to {most} parts", "the smaller number first")
+            self.stop(node, f"a mixture cannot have {least} to {most} parts", "the smaller number first")
         return least, most
 
     def _number(self, node: yaml.Node, what: str, most: int) -> int:
-        text = self._text(node, what)
+        text = self.text(node, what)
         if not (_NUMBER.fullmatch(text) and 1 <= int(text) <= most):
-            self._stop(node, f"'{what}' cannot be {text}", f"a whole number from 1 to {most}")
+            self.stop(node, f"'{what}' cannot be {text}", f"a whole number from 1 to {most}")
         return int(text)
 
     def _severities(self, cell: yaml.Node, node: yaml.Node, name: str) -> tuple[int, ...]:
         severities = []
         if not node.value:
-            self._stop(cell, f"'{name}' has no severity", "a list such as [1, 2, 3]")
-        for item in self._items(node, "severities"):
-            value = self._text(item, "severities")
+            self.stop(cell, f"'{name}' has no severity", "a list such as [1, 2, 3]")
+        for item in self.items(node, "severities"):
+            value = self.text(item, "severities")
             if not (_NUMBER.fullmatch(value) and int(value) in SEVERITIES):
-                self._stop(item, f"severity {value} of '{name}' is not defined", "whole numbers from 1 to 5")
+                self.stop(item, f"severity {value} of '{name}' is not defined", "whole numbers from 1 to 5")
             severities.append(int(value))
         return tuple(sorted(set(severities)))
 
     def _name(self, node: yaml.Node) -> str:
-        name = self._text(node, "name")
+        name = self.text(node, "name")
         if safe_id(name) != name or "." in name:
-            self._stop(node, f"the name '{name}' cannot be the name of a folder", "letters, digits, - and _")
+            self.stop(node, f"the name '{name}' cannot be the name of a folder", "letters, digits, - and _")
         if name == CLEAN or name in self.known:
-            self._stop(node, f"the name '{name}' is taken", "another one: a corruption goes by it")
+            self.stop(node, f"the name '{name}' is taken", "another one: a corruption goes by it")
         return name
 
     def _refuse_unknown(self, node: yaml.Node, name: str) -> None:
@@ -210,46 +197,9 @@ class _Reader:
         try:
             yield
         except UsageError as error:
-            self._stop(node, error.what[:1].lower() + error.what[1:], error.expected, error.hint)
+            self.stop(node, error.what[:1].lower() + error.what[1:], error.expected, error.hint)
 
     def _keys(self, node: yaml.Node) -> list[str]:
         import yaml
 
-        return [self._text(key, "a key") for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-
-    def _mapping(self, node: yaml.Node | None, keys: Mapping[str, bool], what: str) -> dict[str, yaml.Node]:
-        import yaml
-
-        if not isinstance(node, yaml.MappingNode):
-            self._stop(node, f"{what} is not a mapping", "the keys " + ", ".join(keys))
-        found: dict[str, yaml.Node] = {}
-        for key, value in node.value:
-            name = self._text(key, "a key")
-            if name not in keys:
-                close = registry.did_you_mean(name, keys)
-                self._stop(key, f"{what} has an unknown key '{name}'", f"{', '.join(keys)} {close}".strip())
-            if name in found:
-                self._stop(key, f"{what} has the key '{name}' twice", "every key once")
-            found[name] = value
-        missing = [key for key, required in keys.items() if required and key not in found]
-        if missing:
-            self._stop(node, f"{what} has no '{missing[0]}'", "the keys " + ", ".join(k for k in keys if keys[k]))
-        return found
-
-    def _items(self, node: yaml.Node, what: str, example: str = "[1, 2, 3]") -> list[yaml.Node]:
-        import yaml
-
-        if not isinstance(node, yaml.SequenceNode):
-            self._stop(node, f"'{what}' is not a list", f"a list such as {example}")
-        return list(node.value)
-
-    def _text(self, node: yaml.Node, what: str) -> str:
-        import yaml
-
-        if not isinstance(node, yaml.ScalarNode):
-            self._stop(node, f"'{what}' is not a single value", "text or a number")
-        return str(node.value).strip()
-
-    def _stop(self, node: yaml.Node | None, what: str, expected: str, hint: str = "") -> NoReturn:
-        line = node.start_mark.line + 1 if node is not None else 1
-        raise UsageError(f"{self.path}:{line}: {what}", expected=expected, hint=hint or "robench show recipe full")
+        return [self.text(key, "a key") for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
