@@ -45,6 +45,8 @@ class Bench:
         self.task = task
         self._options, self._run, self._event = options, run, event
         self._truths, self._penalties = Truths(), Penalties(task.metrics)
+        if hasattr(task.masker, "threads"):
+            task.masker.threads = 1  # the model has the other cores; masks do not depend on it
         self.masker_device = task.masker.open(options.device)
 
     def prepare(self, number: int) -> Prepared:
