@@ -84,14 +84,18 @@ def listening(pids: Iterator[int]) -> set[str]:
 @pytest.mark.slow
 def test_a_node_dies_and_the_rows_are_the_same(world: World, nodes: Nodes) -> None:
     before = world.opened()
+    hold = world.state / "hold"
+    hold.touch()  # both workers stop in the middle of a shard, however slow the machine is
     head = world.start("node", "--executor", "ray", "--ray-address", nodes.address)
     out = world.options("node").out
     try:
         # A core each: one worker on each node, both in the middle of a shard.
         wait_for(lambda: head.poll() is not None or sum(n > 0 for n in cells_done(out).values()) == 2)
         nodes.kill_one()
+        hold.unlink()
         said = head.communicate(timeout=PATIENCE_S)[1]
     finally:
+        hold.unlink(missing_ok=True)
         head.kill()
     assert head.returncode == 0, said
     world.assert_same("node")
@@ -135,6 +139,8 @@ def test_errors_arrive_as_themselves_and_closing_ends_the_work(world: World, nod
 @pytest.mark.slow
 def test_a_cluster_of_this_machine_listens_to_nobody_else_and_ends_with_the_command(world: World) -> None:
     before = set(world.processes())
+    hold = world.state / "hold"
+    hold.touch()  # it cannot end before it is stopped
     head = world.start("own", "--executor", "ray")
     out = world.options("own").out
     try:
@@ -145,6 +151,7 @@ def test_a_cluster_of_this_machine_listens_to_nobody_else_and_ends_with_the_comm
         head.send_signal(signal.SIGINT)
         said = head.communicate(timeout=PATIENCE_S)[1]
     finally:
+        hold.unlink()
         head.kill()
     assert head.returncode == 130, said
     assert "resume with" in said

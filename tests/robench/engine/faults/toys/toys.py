@@ -5,7 +5,7 @@
 ``TOY_STATE``, so that a process that dies does not forget them; so are the pictures that the model has finished
 (``calls``) and the processes that it was opened in (``model-<pid>``). ``TOY_MS`` is the time that a picture takes in
 the model. ``TOY_SHA`` is the checkpoint's hash, or a file that holds it. ``TOY_BATCH`` is the largest batch that fits
-into memory.
+into memory. While there is a file ``hold`` in ``TOY_STATE``, a model keeps its third picture.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ class Toy:
     """A tetrahedron in the mask's box, as deep as the picture is bright."""
 
     card = Card("toy", "1", "a tetrahedron in the mask's box", extra={"inputs_used": ["image", "mask", "camera"]})
+    answered = 0
 
     def open(self, device, weights=None):
         fault("open")
@@ -139,6 +140,9 @@ class Toy:
         if wrong is not None:
             return wrong
         count("calls")
+        self.answered += 1
+        while self.answered > 2 and (Path(os.environ["TOY_STATE"]) / "hold").exists():
+            time.sleep(0.02)
         rows, columns = np.nonzero(request.mask > 0.5)
         if len(rows) == 0:
             return Failure("no_detection", "the mask is blank")
