@@ -21,7 +21,8 @@ from robench.analysis.provenance import Run, rows_sha256
 from robench.errors import NotComparable
 
 # Mean top-1 errors of AlexNet, in the order of the 15 common corruptions of ImageNet-C, from gaussian_noise to
-# jpeg_compression; beside them the CE of ResNet-50 in per cent, as published (ICLR 2019, table 1; mCE 76.7).
+# jpeg_compression; beside them CEs in per cent with the published mean of ResNet-50 (ICLR 2019, table 1; mCE 76.7): the
+# mean is what was checked against a source.
 ALEXNET = np.concatenate(
     [
         [0.886428, 0.894468, 0.922640],  # noise
