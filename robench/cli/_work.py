@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +10,7 @@ from typing import Annotated
 import typer
 
 from robench.errors import ExitCode, UsageError, printable
+from robench.io.processes import command_line
 
 DatasetOption = Annotated[str | None, typer.Option("--dataset", help="Reader of the data; found out if left out.")]
 SplitOption = Annotated[
@@ -86,11 +85,6 @@ def angles(text: str | None) -> list[float] | None:
 def say(text: str, *, err: bool = False) -> None:
     """Print one line that names what others named: control characters in it are shown, not obeyed."""
     typer.echo(printable(text), err=err)
-
-
-def command_line() -> str:
-    """Return the command as it was typed, to be shown as the way to resume."""
-    return shlex.join(["robench", *sys.argv[1:]])
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import typer
 
 from robench.cli import _work
 from robench.errors import ExitCode, UsageError
+from robench.io.processes import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,7 +92,7 @@ def corrupt(
             planned = plan_set(selection, chosen, seed, out, **how)
             _say_plan(planned, estimate(selection, chosen, planned.spec, jobs), jobs, json_)
             return
-        command = _work.command_line()
+        command = command_line()
         report = write_set(
             selection,
             chosen,

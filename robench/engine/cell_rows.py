@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import robench
-from robench import registry
-from robench.contracts import Failure, Mesh, Metric, Reconstruction, Sample, Scene
+from robench.contracts import CardLike, Failure, Mesh, Metric, Reconstruction, Sample, Scene
 from robench.engine.cells import Cell, Inputs
 from robench.engine.failures import failure_of
 from robench.engine.masks import mask_source
@@ -23,10 +22,9 @@ from robench.io.images import pixels_sha256
 _MESSAGE = 200
 
 
-def run_columns(task: Task, identity: Identity, run_id: str, device: str) -> dict[str, Any]:
-    """Return the columns that all rows of a run share."""
+def run_columns(task: Task, card: CardLike, identity: Identity, run_id: str, device: str) -> dict[str, Any]:
+    """Return the columns that all rows of a run share; the card is the model's."""
     selection = task.selection
-    card = registry.load("models", identity.model).card
     return {
         "run_id": run_id,
         "masker": task.masker.card.name,

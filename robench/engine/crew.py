@@ -134,7 +134,7 @@ class Processes:
                         return self._alone(work)
                     self._begin(work)
                 else:
-                                return found
+                    return found
         finally:
             self._open.discard(work)
 

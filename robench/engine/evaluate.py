@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
-import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from robench.engine.tasks import Options, Task, failure_limit, plan_task
 from robench.engine.watch import Watch
 from robench.engine.workplace import Workplace
 from robench.errors import TooManyFailures
+from robench.io.processes import command_line
 
 _SHARDS_A_WORKER = 4
 """At least, so that a slow worker or a late one does not keep the others waiting at the end."""
@@ -83,7 +82,7 @@ def evaluate(options: Options, resume: Path | None = None) -> RunResult:
         run.describe(**facts(task, place), state="running")
         run.event("started", cells=task.size, todo=todo, shards=len(shards), command=command_line())
 
-        job, used = Job(options, run.path.resolve(), place.identity), dict[str, str]()
+        job, used = Job(options, run.path.resolve(), place.identity, place.report.device), dict[str, str]()
         with progress("evaluate", todo, "samples", quiet=options.quiet, json_lines=options.json_events) as advance:
             tally = Tally(task.size, run.ledger.counts(), options, advance)
             with contextlib.closing(executed(job, shards, place, tally)) as results:
@@ -173,11 +172,6 @@ class Tally:
                 hint="robench status says why; then the same command with a higher --max-failures, or with "
                 "--redo failed,timeout,oom once the cause is mended",
             )
-
-
-def command_line() -> str:
-    """Return the command as it was typed."""
-    return shlex.join(["robench", *sys.argv[1:]])
 
 
 def facts(task: Task, place: Workplace, used: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:

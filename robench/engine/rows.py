@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robench.engine.batches import batched
 from robench.engine.cset import Key
@@ -13,6 +13,9 @@ from robench.engine.ledger import ORDER
 from robench.engine.protocol import SCHEMA_VERSION
 from robench.errors import Mismatch
 from robench.io.files import atomic_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 COLUMNS: Mapping[str, str] = {
     # Key
@@ -90,6 +93,27 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             writer.write_table(pa.Table.from_pylist([dict(row) for row in chunk], schema=schema))
 
 
+def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file of rows, or some columns of it.
+
+    Raises:
+        Mismatch: If the file is damaged, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # Arrow's own file: its threads may outlive Python's.
+        with pa.OSFile(str(path)) as file:
+            return pq.read_table(file, columns=columns)
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> Mismatch:
+    return Mismatch(f"The rows {path} are damaged", got=str(error)[:200], hint="--fresh to start over")
+
+
 def read_cells(path: Path) -> dict[Key, str]:
     """Return the cells of a Parquet file of rows with their `statuses`.
 
@@ -98,19 +122,16 @@ def read_cells(path: Path) -> dict[Key, str]:
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
+    table = read_part(path, ["sample_id", "corruption", "severity", "status"])
     try:
-        # Arrow's own file: its threads may outlive Python's.
-        with pa.OSFile(str(path)) as file:
-            table = pq.read_table(file, columns=["sample_id", "corruption", "severity", "status"])
         rank = pc.index_in(table["status"], pa.array(ORDER))
         if table["severity"].type != pa.int64() or any(column.null_count for column in (*table.columns, rank)):
             raise ValueError("a cell without a name, or a status that is none")
         worst = table.append_column("rank", rank).group_by(["sample_id", "corruption", "severity"])
         cells = worst.aggregate([("rank", "min")]).to_pydict()
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise Mismatch(f"The rows {path} are damaged", got=str(error)[:200], hint="--fresh to start over") from error
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise _damaged(path, error) from error
     keys = zip(cells["sample_id"], cells["corruption"], cells["severity"], strict=True)
     return {key: ORDER[rank] for key, rank in zip(keys, cells["rank_min"], strict=True)}
 
@@ -122,11 +143,9 @@ def without_cells(path: Path, statuses: AbstractSet[str]) -> set[Key]:
         Mismatch: If the file is damaged.
         UsageError, EnvironmentNotReady: If the file cannot be written.
     """
-    import pyarrow.parquet as pq
-
     gone = {key for key, status in read_cells(path).items() if status in statuses}
     if gone:
-        write_rows(path, [row for row in pq.read_table(path).to_pylist() if key_of(row) not in gone])
+        write_rows(path, [row for row in read_part(path).to_pylist() if key_of(row) not in gone])
     return gone
 
 

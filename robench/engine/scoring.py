@@ -23,7 +23,7 @@ from robench.contracts import (
     Scene,
 )
 from robench.engine.cells import Inputs
-from robench.errors import RobenchError, printable
+from robench.errors import RobenchError
 
 PENALTY_MODEL = "mean-body"
 """The model-free reconstructor whose error a failure is given."""
@@ -189,14 +189,14 @@ def score(metric: Metric, scene: Scene, failure: Failure | None, *, has_mask: bo
     except Exception as error:
         # One strange mesh must not end a run of hours; the row says what happened.
         name = metric.card.name
-        return Score("failed", message=printable(f"{name} raised {type(error).__name__}: {error}")[:_MESSAGE])
+        return Score("failed", message=f"{name} raised {type(error).__name__}: {error}"[:_MESSAGE])
     if not isinstance(value, Degenerate):
         return Score("ok", value)
     if value.kind == NO_TRUE_MASK and not has_mask:
         return Score("skipped", message="the data set has no true mask of this sample")
     if failure is not None:
         kind = "failed" if failure.kind == "skipped" else failure.kind
-        return Score(kind, message=printable(failure.message)[:_MESSAGE])
+        return Score(kind, message=failure.message[:_MESSAGE])
     if scene.truth is None:
         return Score("skipped", message="the data set has no ground truth of this sample")
-    return Score("degenerate", message=printable(value.kind)[:_MESSAGE])
+    return Score("degenerate", message=value.kind[:_MESSAGE])

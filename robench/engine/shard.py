@@ -33,11 +33,13 @@ class Job:
         options: What the user asked for.
         run: Folder of the run.
         identity: Who the run is.
+        device: Where the head's model was, "" if that is not known.
     """
 
     options: Options
     run: Path
     identity: Identity
+    device: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from robench.engine.journal import is_written, read_lines
-from robench.engine.rows import FAILED, key_of, read_cells, statuses
-from robench.engine.run_folder import EVENTS, RUN, journals, parts
-from robench.errors import Mismatch, UsageError
-from robench.io.files import read_json
+from robench.engine.rows import FAILED, key_of, read_cells, read_part, statuses
+from robench.engine.run_folder import EVENTS, RUN, journals, parts, read_run
+from robench.errors import Mismatch
 from robench.registry import Kind, is_ours
 
 _REASONS = 8
@@ -75,10 +74,8 @@ def run_facts(run: Path) -> dict[str, Any]:
         UsageError: If the folder is no run.
         Mismatch: If it is damaged.
     """
-    if not (run / RUN).is_file():
-        raise UsageError(f"{run} is not a run", expected="a folder that robench evaluate made, with run.json in it")
-    facts = read_json(run / RUN)
-    if not isinstance(facts, dict) or not isinstance(facts.get("recipe"), dict):
+    facts = read_run(run)
+    if not isinstance(facts.get("recipe"), dict):
         raise Mismatch(f"{run / RUN} is damaged", got="no recipe in it", hint="the evaluate command, with --fresh")
     return facts
 
@@ -162,12 +159,11 @@ def _reasons(run: Path) -> list[dict[str, Any]]:
 
 def _failed_cells(run: Path) -> Iterator[set[tuple[str, str, str]]]:
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     finished = parts(run)
     columns = ["sample_id", "corruption", "severity", "status", "message"]
     for path in finished.values():
-        table = pq.read_table(path, columns=columns)
+        table = read_part(path, columns)
         bad = table.filter(pc.is_in(table["status"], pc.cast(list(FAILED), "string"))).to_pylist()
         yield from _grouped(bad)
     for number, path in journals(run).items():

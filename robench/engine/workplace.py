@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from robench.contracts import OpenReport
+from robench.contracts import CardLike, OpenReport
 from robench.engine.bench import Bench
 from robench.engine.cell_rows import run_columns
 from robench.engine.crew import Crew, Here, Processes
@@ -61,7 +61,7 @@ class Workplace:
         return identity_of(self._plugin, self.report, task.cset_id, task.metrics, task.masker, penalty, threads)
 
     @property
-    def card(self) -> Any:
+    def card(self) -> CardLike:
         """The model's card."""
         return self._plugin.card
 
@@ -95,7 +95,7 @@ class Workplace:
 
     def columns(self, run: Path) -> Mapping[str, Any]:
         """Return the columns that all rows of the run share."""
-        return run_columns(self.task, self.identity, run.name, self.report.device)
+        return run_columns(self.task, self.card, self.identity, run.name, self.report.device)
 
     @property
     def masker_device(self) -> str | None:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -37,6 +38,11 @@ def end_with_parent(*, by_main_thread: bool = False) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def command_line() -> str:
+    """Return the command as it was typed, to be kept and shown as the way to resume."""
+    return shlex.join(["robench", *sys.argv[1:]])
 
 
 def ending(code: int | None) -> str:

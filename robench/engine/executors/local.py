@@ -74,7 +74,7 @@ def run_local(job: Job, shards: Sequence[Shard]) -> Generator[ShardResult | None
 def _devices(job: Job, workers: int) -> list[str]:
     """Return the device of each worker."""
     asked = job.options.device
-    if asked not in ("auto", "cuda"):
+    if asked not in ("auto", "cuda") or job.device == "cpu":  # torch takes seconds to say that there is no GPU
         return [asked] * workers
     import torch
 
