@@ -190,7 +190,7 @@ def test_every_dependency_is_pinned() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]  # dev has those of the executors too, by the project's own name
-    wanted = [*project["dependencies"], *extras["dev"], *extras["ray"], *extras["slurm"]]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["priors"], *extras["ray"], *extras["slurm"]]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {bare(line) for line in lines if "==" in line}
     assert {bare(requirement) for requirement in wanted} - {project["name"]} <= pinned

@@ -55,7 +55,7 @@ def require_transformers() -> None:
     if importlib.util.find_spec("transformers") is None:
         raise EnvironmentNotReady(
             "Depth is estimated with the library transformers, which is not installed",
-            hint="pip install 'robench[depth]', or give depth files, or --depth plane",
+            hint="pip install 'robench[priors]', or give depth files, or --depth plane",
         )
 
 

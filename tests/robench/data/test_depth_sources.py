@@ -230,7 +230,7 @@ def test_missing_library_weights_and_keys_are_told(weights: Path, tmp_path: Path
     with pytest.raises(EnvironmentNotReady, match=r"do not fit.*missing keys head\.b, neck\.a"):
         dpt.DptDepth(weights)
     monkeypatch.setattr(dpt.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(EnvironmentNotReady, match=r"not installed.*robench\[depth\]"):
+    with pytest.raises(EnvironmentNotReady, match=r"not installed.*robench\[priors\]"):
         dpt.DptDepth(weights)
 
 
