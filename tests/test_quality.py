@@ -34,8 +34,10 @@ LAYERS: dict[str, set[str]] = {
     "engine": FOUNDATION | {"io", "geometry", "rendering", "metrics", "masking", "data", "registry", "analysis"},
     "reporting": FOUNDATION
     | {"io", "geometry", "rendering", "metrics", "masking", "data", "registry", "analysis", "engine"},
+    "leaderboard": FOUNDATION | {"io", "masking", "data", "registry", "analysis", "engine", "reporting"},
     "cli": FOUNDATION
-    | {"io", "geometry", "rendering", "metrics", "masking", "data", "registry", "analysis", "engine", "reporting"},
+    | {"io", "geometry", "rendering", "metrics", "masking", "data", "registry", "analysis", "engine", "reporting"}
+    | {"leaderboard"},
     "__main__": {"cli"},
     "__init__": set(),
 }
