@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from robench import __version__
 from robench.analysis import read_rows, scored
 from robench.errors import printable
 from robench.reporting.html.facts import facts_of
 from robench.reporting.html.names import Series, known, script_json, series_names, series_of
 from robench.reporting.html.samples import gather, scores_of
+from robench.reporting.html.shell import plotly, rendered, scripts
 from robench.reporting.html.tables import (
     conditions_table,
     failure_counts,
@@ -106,10 +103,9 @@ def html_page(
         "csv": {**{found.name: found.csv for found in tables.values()}, "degradation": to_csv(table)},
         "samples": {},
     }
-    assets = resources.files("robench.reporting.html") / "assets"
+    texts = [plotly(), scripts(SCRIPTS)]
     context: dict[str, Any] = {
         "title": _title(series),
-        "version": __version__,
         "tables": tables,
         "series": data["series"],
         "metrics": data["metrics"],
@@ -117,14 +113,10 @@ def html_page(
         "notes": notes(table),
         "facts": [facts_of(run) for run in runs],
         "failure_counts": failure_counts(tables["failures"]),
-        "plotly": _plotly(),
-        "script": "\n".join((assets / name).read_text(encoding="utf-8") for name in SCRIPTS),
-        "style": (assets / "page.css").read_text(encoding="utf-8"),
         "warnings": [_without_paths(text, runs) for text in warnings],
         "curves": _has_curves(fine),
     }
-    context["policy"] = _policy(context["plotly"], context["script"])
-    bare = _rendered(assets, context | {"data": script_json(data)})
+    bare = rendered("page.html.j2", context | {"data": script_json(data)}, texts)
     scores = scores_of(rows, series, metrics)
     found = gather(_numbered(runs, series), scores, metrics[0], direction, LIMIT - len(bare.encode()) - 50_000)
     data["samples"] = {
@@ -137,7 +129,7 @@ def html_page(
     for entry in found.entries:
         entry["label"] = printable(corruption_label(entry["corruption"]))
     context["warnings"] = [_without_paths(text, runs) for text in (*warnings, *found.warnings)]
-    return Page(_rendered(assets, context | {"data": script_json(data)}), found.warnings)
+    return Page(rendered("page.html.j2", context | {"data": script_json(data)}, texts), found.warnings)
 
 
 def _numbered(runs: Sequence[Path], series: Sequence[Series]) -> list[tuple[Path, int]]:
@@ -150,30 +142,6 @@ def _numbered(runs: Sequence[Path], series: Sequence[Series]) -> list[tuple[Path
         if run_id in first:
             found.append((run, first[run_id]))
     return found
-
-
-def _rendered(assets: Any, context: Mapping[str, Any]) -> str:
-    """Return the template with its values; everything but our own style and scripts is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string((assets / "page.html.j2").read_text(encoding="utf-8")).render(**context)
-
-
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())
-
-
-def _policy(*scripts: str) -> str:
-    """Return a content security policy: these scripts run and no other, and nothing is fetched from anywhere."""
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii") for text in scripts]
-    allowed = " ".join(f"'sha256-{text}'" for text in hashes)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
 
 
 def _without_paths(text: str, runs: Sequence[Path]) -> str:

@@ -22,6 +22,16 @@ function changed() {
   for (const listener of listeners) listener();
 }
 
+/** Colours follow the system until somebody chooses. */
+function startTheme() {
+  find("#theme").addEventListener("change", (event) => {
+    if (event.target.value) document.documentElement.dataset.theme = event.target.value;
+    else delete document.documentElement.dataset.theme;
+    changed();
+  });
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
+}
+
 function find(selector, root) {
   return (root || document).querySelector(selector);
 }
@@ -36,6 +46,27 @@ function make(tag, attributes, ...children) {
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
+}
+
+function conditionsOf(metric) {
+  return report.conditions.filter((row) => row.metric === metric.name);
+}
+
+/** Corruptions in the order of the page: [name, label], clean left out. */
+function corruptionsOf(rows, metric) {
+  const worst = new Map();
+  const labels = new Map();
+  for (const row of rows) {
+    if (row.corruption === "clean") continue;
+    labels.set(row.corruption, row.label);
+    const bad = row.value === null ? -Infinity : metric.lower ? row.value : -row.value;
+    worst.set(row.corruption, Math.max(worst.get(row.corruption) ?? -Infinity, bad));
+  }
+  const names = [...labels.keys()].sort((one, other) => labels.get(one).localeCompare(labels.get(other), "en", { numeric: true }));
+  if (chosen.order === "worst") names.sort((one, other) => worst.get(other) - worst.get(one));
+  // Unaligned scores are large by construction: they stand after the others.
+  names.sort((one, other) => one.endsWith(UNALIGNED) - other.endsWith(UNALIGNED));
+  return names.map((name) => [name, labels.get(name)]);
 }
 
 /** Plotly reads a little HTML in its labels; this shows a text as its letters. */

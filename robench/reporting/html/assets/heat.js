@@ -3,27 +3,6 @@
 // YlOrBr of ColorBrewer, safe for colour blindness; pale is good.
 const HEAT = [[255, 255, 229], [255, 247, 188], [254, 227, 145], [254, 196, 79], [254, 153, 41], [236, 112, 20], [204, 76, 2], [153, 52, 4], [102, 37, 6]];
 
-function conditionsOf(metric) {
-  return report.conditions.filter((row) => row.metric === metric.name);
-}
-
-/** Corruptions in the order of the page: [name, label], clean left out. */
-function corruptionsOf(rows, metric) {
-  const worst = new Map();
-  const labels = new Map();
-  for (const row of rows) {
-    if (row.corruption === "clean") continue;
-    labels.set(row.corruption, row.label);
-    const bad = row.value === null ? -Infinity : metric.lower ? row.value : -row.value;
-    worst.set(row.corruption, Math.max(worst.get(row.corruption) ?? -Infinity, bad));
-  }
-  const names = [...labels.keys()].sort((one, other) => labels.get(one).localeCompare(labels.get(other), "en", { numeric: true }));
-  if (chosen.order === "worst") names.sort((one, other) => worst.get(other) - worst.get(one));
-  // Unaligned scores are large by construction: they stand after the others.
-  names.sort((one, other) => one.endsWith(UNALIGNED) - other.endsWith(UNALIGNED));
-  return names.map((name) => [name, labels.get(name)]);
-}
-
 function measureText(row, metric) {
   if (chosen.measure === "ratio") return row.ratio === null ? MISSING : `${shown(row.ratio, 2)}×`;
   if (chosen.measure === "delta") return shown(row.delta, metric.digits, true);

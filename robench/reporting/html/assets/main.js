@@ -7,14 +7,9 @@ function startControls() {
       changed();
     });
   }
-  find("#theme").addEventListener("change", (event) => {
-    if (event.target.value) document.documentElement.dataset.theme = event.target.value;
-    else delete document.documentElement.dataset.theme;
-    changed();
-  });
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
 }
 
+startTheme();
 startControls();
 startTables();
 follow(drawHeat);

@@ -116,8 +116,8 @@ def test_hostile_names_are_text_everywhere(kept_run: Any, toy_rows: Any, tmp_pat
     found = Found(page)
     assert len(found.scripts) == 3
     assert not [attributes for tag, attributes in found.elements if tag == "img"]
-    assert "\x1b" not in page.replace(html._plotly(), "")
-    assert "\u202e" not in page.replace(html._plotly(), "")
+    assert "\x1b" not in page.replace(html.plotly(), "")
+    assert "\u202e" not in page.replace(html.plotly(), "")
     data = data_of(page)
     assert data["series"][0].startswith("</script><script>alert(1)")
     assert "{{ 7*7 }}" in data["series"][0], "a name is no template"
