@@ -14,7 +14,7 @@ from robench.contracts import Card, Failure, OpenReport, Reconstruction, Request
 from robench.errors import EnvironmentNotReady, UsageError
 
 if TYPE_CHECKING:
-    from baselines.pifu.parity import ParityLine
+    from baselines.pifu.golden import ParityLine
     from baselines.pifu.predict import Predictor
     from baselines.pifu.rays import Precision
 
