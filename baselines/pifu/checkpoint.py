@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from robench.errors import EnvironmentNotReady, UsageError
 from robench.io.files import sha256_file, write_bytes_atomic
 
 N = TypeVar("N", bound=nn.Module)
+C = TypeVar("C")
 FORMAT = "robench-pifu/1"
 CONFIG_FILE = "pifu.json"
 _MOST_PARAMETERS = 500_000_000
@@ -116,17 +117,24 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names) if rest <= 40 else ", ".join(names[:_NAMED]) + f" and {rest} more"
 
 
-def read_official(path: Path) -> dict[str, Tensor]:
-    """Read a bare state dict saved by torch (zip or the older format), without running code in it.
+def read_torch(path: Path, wanted: str, stand_ins: Sequence[tuple[type, str]] = ()) -> Any:
+    """Read a file saved by torch (zip or the older format), without running code in it.
+
+    Args:
+        path: The file.
+        wanted: What a message says is expected where there is none.
+        stand_ins: Classes to put in the place of others, by their full names, for this file; see
+            `torch.serialization.safe_globals`. Nothing else than tensors and plain values is read.
 
     Raises:
-        UsageError: If there is no such file, it is damaged, holds anything but tensors, or would have to run code.
+        UsageError: If there is no such file, it is damaged, or would have to run code.
     """
     if not path.is_file():
-        raise UsageError("There is no such checkpoint", got=str(path), expected="the file net_G of PIFu")
+        raise UsageError("There is no such checkpoint", got=str(path), expected=wanted)
     try:
         _refuse_packed(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(list(stand_ins)):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # A damaged pickle can raise nearly anything; each case is the same news to the user.
         raise UsageError(
@@ -135,6 +143,11 @@ def read_official(path: Path) -> dict[str, Tensor]:
             expected="an undamaged torch file that holds tensors only",
             hint="download the file again and compare its size and SHA-256",
         ) from error
+
+
+def read_official(path: Path) -> dict[str, Tensor]:
+    """Read a bare state dict saved by torch; errors as in `read_torch`, and for anything but tensors by name."""
+    state = read_torch(path, "the file net_G of PIFu")
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         names = ", ".join(map(str, list(state)[:4])) if isinstance(state, dict) else ""
         raise UsageError(
@@ -172,7 +185,7 @@ def guess_config(state: Mapping[str, Tensor]) -> str:
     """Return a sentence about which network a state dict belongs to, or an empty string."""
     shapes = {k: v.shape for k, v in state.items()}
     if any(k.startswith(("netG.", "netF.", "image_filter.normal")) for k in shapes) or "model_state_dict" in shapes:
-        return "this is a PIFuHD checkpoint, which PIFu cannot load"
+        return "this is a PIFuHD checkpoint: --model pifuhd"
     if shapes and all(k.startswith("module.") for k in shapes):
         return "its names begin with 'module.'; save the network without DataParallel"
     downs, norms = ("ave_pool", "conv64", "conv128"), ("group", "batch")
@@ -239,11 +252,11 @@ def _read_options(path: Path) -> PifuConfig:
 def _load_one(net_class: type[N], config: PifuConfig, path: Path, name: str) -> tuple[N, int]:
     state = read_official(path)
     fits = {k: v.shape for k, v in state.items()} == _shapes(net_class, config)
-    net = _filled(net_class, config, state, f"{path} as {name}", "" if fits else guess_config(state))
+    net = filled(net_class, config, state, f"{path} as {name}", "" if fits else guess_config(state))
     return net, len(state)
 
 
-def _filled(net_class: type[N], config: PifuConfig, state: Mapping[str, Tensor], source: str, hint: str = "") -> N:
+def filled(net_class: Callable[[C], N], config: C, state: Mapping[str, Tensor], source: str, hint: str = "") -> N:
     """Return a network with the weights of a file, in evaluation mode; its memory is taken only once all fits."""
     with torch.device("meta"):
         outline = net_class(config)
@@ -329,8 +342,8 @@ def load_own(path: Path) -> Weights:
         if name not in parts:
             raise UsageError(f"{path} has a tensor of neither network", got=key, expected="net_G.… or net_C.…")
         parts[name][rest] = value
-    shape = _filled(ShapeNet, config, parts["net_G"], f"{path} (net_G)")
-    colour = _filled(ColourNet, config, parts["net_C"], f"{path} (net_C)") if parts["net_C"] else None
+    shape = filled(ShapeNet, config, parts["net_G"], f"{path} (net_G)")
+    colour = filled(ColourNet, config, parts["net_C"], f"{path} (net_C)") if parts["net_C"] else None
     return Weights(config, shape, colour, sha256_file(path), len(state), provenance)
 
 

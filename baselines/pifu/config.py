@@ -16,7 +16,7 @@ from robench.errors import UsageError
 
 Norm = Literal["group", "batch"]
 ColourNorm = Literal["group", "batch", "instance"]
-Down = Literal["ave_pool", "conv64", "conv128"]
+Down = Literal["ave_pool", "conv64", "conv128", "no_down"]
 Upsample = Literal["bicubic", "bilinear", "nearest"]
 
 # Options stand in checkpoints, which strangers make: none may ask for a network that no machine holds.
@@ -34,7 +34,7 @@ _MOST: Mapping[str, int] = {
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "norm": ("group", "batch"),
     "colour_norm": ("group", "batch", "instance"),
-    "down": ("ave_pool", "conv64", "conv128"),
+    "down": ("ave_pool", "conv64", "conv128", "no_down"),
     "upsample": ("bicubic", "bilinear", "nearest"),
 }
 
@@ -51,7 +51,7 @@ class PifuConfig:
         hourglass_depth: Levels of each hourglass.
         hourglass_dim: Channels of each stack's feature map.
         norm: Normalisation of the image filter.
-        down: How the stem halves the resolution the second time.
+        down: How the stem halves the resolution the second time; ``no_down`` does not (PIFuHD's fine level).
         upsample: Interpolation inside the hourglasses (align_corners where that exists).
         mlp: Widths of the surface classifier after its input.
         residual: Whether each layer of a classifier but the first sees the input again.
@@ -118,7 +118,7 @@ class PifuConfig:
     @property
     def stride(self) -> int:
         """Pixels per cell of the coarsest hourglass level."""
-        return int(4 * 2**self.hourglass_depth)
+        return int((2 if self.down == "no_down" else 4) * 2**self.hourglass_depth)
 
     @property
     def mlp_dim(self) -> tuple[int, ...]:
@@ -156,29 +156,43 @@ class PifuConfig:
         Raises:
             UsageError: If an option is unknown or has the wrong type.
         """
-        fields = {f.name: f for f in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - set(fields))
-        if unknown:
+        return cls(**checked_options(cls, values, "PIFu"))
+
+
+def checked_options(kind: Any, values: Mapping[str, Any], system: str) -> dict[str, Any]:
+    """Return plain values as the fields of a dataclass of options, whose defaults say what types they have.
+
+    Args:
+        kind: The dataclass.
+        values: By name.
+        system: What to call it in a message.
+
+    Raises:
+        UsageError: If an option is unknown or has the wrong type.
+    """
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise UsageError(
+            f"{system} has no such option", got=", ".join(map(repr, unknown)), expected="among " + ", ".join(fields)
+        )
+    clean: dict[str, Any] = {}
+    for name, value in values.items():
+        default = fields[name].default
+        if isinstance(default, tuple):
+            fits = isinstance(value, (list, tuple)) and all(type(v) is int and v > 0 for v in value)
+            value = tuple(value) if fits else value
+        elif isinstance(default, float):
+            fits = type(value) in (int, float)
+            value = float(value) if fits else value
+        else:
+            fits = type(value) is type(default)
+        if not fits:
             raise UsageError(
-                "PIFu has no such option", got=", ".join(map(repr, unknown)), expected="among " + ", ".join(fields)
+                f"{system}'s option '{name}' has the wrong type", got=repr(value), expected=f"like {default!r}"
             )
-        clean: dict[str, Any] = {}
-        for name, value in values.items():
-            default = fields[name].default
-            if isinstance(default, tuple):
-                fits = isinstance(value, (list, tuple)) and all(type(v) is int and v > 0 for v in value)
-                value = tuple(value) if fits else value
-            elif isinstance(default, float):
-                fits = type(value) in (int, float)
-                value = float(value) if fits else value
-            else:
-                fits = type(value) is type(default)
-            if not fits:
-                raise UsageError(
-                    f"PIFu's option '{name}' has the wrong type", got=repr(value), expected=f"like {default!r}"
-                )
-            clean[name] = value
-        return cls(**clean)
+        clean[name] = value
+    return clean
 
 
 OFFICIAL = PifuConfig()

@@ -100,7 +100,7 @@ class Hourglass(nn.Module):
 
 
 class HGFilter(nn.Module):
-    """The image filter: a stem to a quarter of the resolution, then stacked hourglasses.
+    """The image filter: a stem to a quarter of the resolution (``no_down``: a half), then stacked hourglasses.
 
     Args:
         config: Widths, stacks, norms and the kind of down-sampling.
@@ -138,16 +138,19 @@ class HGFilter(nn.Module):
         """Filter images.
 
         Args:
-            image: (B, 3, H, W) in [-1, 1], background 0; H and W multiples of ``config.stride``.
+            image: (B, inputs, H, W), in PIFu in [-1, 1] with background 0; H and W multiples of ``config.stride``.
 
         Returns:
             One (B, hourglass_dim, H/4, W/4) map a stack; the stem's (B, width, H/2, W/2) features, detached;
-            the (B, 2 * width, H/4, W/4) features after down-sampling.
+            the (B, 2 * width, H/4, W/4) features after down-sampling. Without down-sampling, halves for quarters.
         """
         x = F.relu(self.bn1(self.conv1(image)))
         stem = x.detach()
         x = self.conv2(x)
-        x = F.avg_pool2d(x, 2) if self.down == "ave_pool" else self.down_conv2(x)
+        if self.down == "ave_pool":
+            x = F.avg_pool2d(x, 2)
+        elif self.down != "no_down":
+            x = self.down_conv2(x)
         reduced = x
         previous = self.conv4(self.conv3(x))
         outputs = []

@@ -17,7 +17,9 @@ from baselines.pifu.classifier import SurfaceClassifier
 from baselines.pifu.config import PifuConfig
 from baselines.pifu.filters import HGFilter
 
+C = TypeVar("C")
 N = TypeVar("N", bound=nn.Module)
+C = TypeVar("C")
 
 
 def index(features: Tensor, uv: Tensor) -> Tensor:
@@ -45,10 +47,15 @@ def perspective(points: Tensor, calib: Tensor) -> Tensor:
     return torch.cat([xyz[:, :2] / xyz[:, 2:3], xyz[:, 2:3]], dim=1)
 
 
-def depth_feature(z: Tensor, config: PifuConfig) -> Tensor:
-    """Scale normalised depths (B, 1, N) the published way: half of 512 pixels over ``z_size``."""
+def depth_scale(config: PifuConfig) -> float:
+    """Return the depth feature of normalised depth one, the published way: half of 512 pixels over ``z_size``."""
     # The published scale is kept at every image size, so that one body gives one depth feature.
-    return z * (256.0 / config.z_size)
+    return 256.0 / config.z_size
+
+
+def depth_feature(z: Tensor, config: PifuConfig) -> Tensor:
+    """Scale normalised depths (B, 1, N); see `depth_scale`."""
+    return z * depth_scale(config)
 
 
 @dataclass
@@ -67,14 +74,24 @@ class Encoded:
 
 
 class ShapeNet(nn.Module):
-    """net_G: occupancy of points from pixel-aligned features."""
+    """net_G: occupancy of points from pixel-aligned features.
 
-    def __init__(self, config: PifuConfig) -> None:
+    Args:
+        config: Options.
+        extra: Channels that a subclass adds to each map of the image filter.
+
+    Attributes:
+        map_channels: Of a map that `filter` returns.
+    """
+
+    def __init__(self, config: PifuConfig, extra: int = 0) -> None:
         super().__init__()
         self.config = config
+        self.map_channels = config.hourglass_dim + extra
         self.image_filter = HGFilter(config)
+        inputs, *widths = config.mlp_dim
         self.surface_classifier = SurfaceClassifier(
-            config.mlp_dim, residual=config.residual, num_views=config.num_views
+            (inputs + extra, *widths), residual=config.residual, num_views=config.num_views
         )
 
     def filter(self, image: Tensor) -> Encoded:
@@ -116,7 +133,7 @@ def stack_loss(predictions: list[Tensor], labels: Tensor) -> Tensor:
     return torch.stack([F.mse_loss(p, labels) for p in predictions]).mean()
 
 
-def blank(kind: Callable[[PifuConfig], N], config: PifuConfig) -> N:
+def blank(kind: Callable[[C], N], config: C) -> N:
     """Return a network whose weights are not initialised, without a draw from the global generator."""
     with torch.device("meta"):
         net = kind(config)

@@ -8,16 +8,19 @@ order of additions differs from `SurfaceClassifier`, so values agree to float32 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from baselines.pifu.network import Encoded, ShapeNet, depth_feature, index
+from baselines.pifu.network import Encoded, ShapeNet, depth_scale, index
+
+E = TypeVar("E")
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
@@ -88,52 +91,47 @@ class Portions:
         return found
 
 
-class RayClassifier:
-    """net_G's classifier taken apart, for one image a sample.
+class Rays(ABC, Generic[E]):
+    """A classifier taken apart, asked on a lattice: subclasses say what `parts` rays share and how to `query` nodes.
 
     Args:
-        net: The network, in evaluation mode, on its device.
+        widths: Of its layers.
+        biases: (sum of widths,) or any other tensor on its device.
+        depth_scale: Depth feature of a node at normalised depth one.
         precision: ``bfloat16`` multiplies the hidden layers in it (sums in float32); the other two differ by
             `arithmetic` alone.
         chunk: Nodes a block; None for the device's own.
-
-    Raises:
-        ValueError: If the network averages over several views.
     """
 
-    def __init__(self, net: ShapeNet, precision: Precision = "float32", chunk: int | None = None) -> None:
-        config, classifier = net.config, net.surface_classifier
-        if config.num_views != 1:
-            raise ValueError(f"one image cannot stand for the {config.num_views} views that this network averages")
-        self._net = net
+    def __init__(
+        self, widths: Sequence[int], biases: Tensor, depth_scale: float, precision: Precision, chunk: int | None
+    ) -> None:
+        self._widths, self._biases, self._depth_scale = list(widths), biases, depth_scale
         self._low = torch.bfloat16 if precision == "bfloat16" else None
-        self._widths: list[int] = []
-        self._hidden: list[Tensor] = []
-        self._depth: list[Tensor | None] = []
-        features: list[Tensor] = []
-        biases: list[Tensor] = []
-        depth_at = config.hourglass_dim  # the classifier's input: the map's features, depth, perhaps the stem's
-        for i in range(classifier.layers):
-            conv = classifier.get_submodule(f"conv{i}")
-            weight, bias = conv.get_parameter("weight").detach()[..., 0], conv.get_parameter("bias").detach()
-            before = self._widths[-1] if i else 0
-            last = i == classifier.layers - 1
-            hidden = weight[:, :before].t().contiguous()
-            self._hidden.append(hidden if self._low is None or last else hidden.to(self._low))
-            own = weight[:, before:]
-            self._widths.append(len(bias))
-            if own.shape[1] == 0:  # no residual: this layer does not see the input again
-                self._depth.append(None)
-                features.append(torch.zeros_like(features[0][:1]).expand(len(bias), -1))
-            else:
-                self._depth.append(own[:, depth_at].contiguous())
-                features.append(torch.cat([own[:, :depth_at], own[:, depth_at + 1 :]], dim=1))
-            biases.append(bias)
-        self._features, self._biases = torch.cat(features).t().contiguous(), torch.cat(biases)
-        self.portions = Portions(CHUNK[self._biases.device.type] if chunk is None else chunk)
+        self.portions = Portions(CHUNK[biases.device.type] if chunk is None else chunk)
         self._blocks: list[Tensor] = []
 
-    def lattice(self, encoded: Encoded, resolution: int) -> Callable[[Tensor], Tensor]:
+    @abstractmethod
+    def parts(self, encoded: E, sample: Tensor, uv: Tensor) -> list[Tensor]:
+        """Return each layer's share of the features of rays: tensors (R, width).
+
+        Args:
+            encoded: Maps of B images.
+            sample: (R,) image of each ray, in rising order.
+            uv: (2, R) where it meets the image, in [-1, 1].
+        """
+
+    @abstractmethod
+    def query(self, parts: list[Tensor], ray_of: Tensor, depth: Tensor) -> Tensor:
+        """Return the (N,) occupancies of nodes.
+
+        Args:
+            parts: From rays.
+            ray_of: (N,) row of each node's ray.
+            depth: (N,) depth feature of each node.
+        """
+
+    def lattice(self, encoded: E, resolution: int) -> Callable[[Tensor], Tensor]:
         """Return the field of one or several encoded images on the finest lattice, as `reconstruct.refine` asks it.
 
         The lattice lies in the published mesh space, y up: node i of an axis is at ``-1 + 2 i / resolution``.
@@ -152,7 +150,7 @@ class RayClassifier:
         def ask(keys: Tensor) -> Tensor:
             # Keys are sorted, so a ray's nodes lie side by side.
             rays, ray_of, counts = torch.unique_consecutive(keys // nodes, return_inverse=True, return_counts=True)
-            depth = depth_feature((keys % nodes).to(torch.float32) * step - 1.0, self._net.config)
+            depth = ((keys % nodes).to(torch.float32) * step - 1.0) * self._depth_scale
             sample, column = rays // (nodes * nodes), rays % (nodes * nodes)
             # Pictures have y down.
             uv = torch.stack([(column // nodes) * step - 1.0, 1.0 - (column % nodes) * step]).to(torch.float32)
@@ -169,42 +167,80 @@ class RayClassifier:
 
         return ask
 
-    def parts(self, encoded: Encoded, sample: Tensor, uv: Tensor) -> list[Tensor]:
-        """Return each layer's share of the features of rays: tensors (R, width).
+    def _room(self, rows: int) -> list[Tensor]:
+        # Kept between blocks: fresh memory costs a page fault every four kilobytes.
+        if not self._blocks or len(self._blocks[0]) != rows:
+            self._blocks.clear()
+            self._blocks += [torch.empty(rows, width, device=self._biases.device) for width in self._widths]
+        return self._blocks
 
-        Args:
-            encoded: Maps of B images.
-            sample: (R,) image of each ray, in rising order.
-            uv: (2, R) where it meets the image, in [-1, 1].
-        """
-        images = len(encoded.maps[-1])
-        counts = torch.bincount(sample, minlength=images).tolist() if images > 1 else [len(sample)]
-        found = []
-        start = 0
-        for b, count in enumerate(counts):
-            if count == 0:
-                continue
-            at = uv[None, :, start : start + count]
-            start += count
-            feature = index(encoded.maps[-1][b : b + 1], at)[0]
-            if self._net.config.skip_hourglass:
-                feature = torch.cat([feature, index(encoded.stem[b : b + 1], at)[0]])
-            found.append(feature)
-        features = torch.cat(found, dim=1).t()
-        rows = _padded(len(features))
+    def _multiplier(self, weight: Tensor) -> Tensor:
+        """Return (inputs, outputs) of an (outputs, inputs) matrix, in the type that hidden layers are multiplied in."""
+        turned = weight.t().contiguous()
+        return turned if self._low is None else turned.to(self._low)
+
+    def _multiply(self, block: Tensor, hidden: Tensor, weight: Tensor) -> None:
+        """Add ``hidden @ weight`` to a block."""
+        if weight.dtype == torch.float32:
+            block.addmm_(hidden, weight)
+        else:
+            block.add_(hidden.to(weight.dtype) @ weight)
+
+
+class RayClassifier(Rays[Encoded]):
+    """net_G's classifier taken apart, for one image a sample.
+
+    Args:
+        net: The network, in evaluation mode, on its device.
+        precision: ``bfloat16`` multiplies the hidden layers in it (sums in float32); the other two differ by
+            `arithmetic` alone.
+        chunk: Nodes a block; None for the device's own.
+
+    Raises:
+        ValueError: If the network averages over several views.
+    """
+
+    def __init__(self, net: ShapeNet, precision: Precision = "float32", chunk: int | None = None) -> None:
+        config, classifier = net.config, net.surface_classifier
+        if config.num_views != 1:
+            raise ValueError(f"one image cannot stand for the {config.num_views} views that this network averages")
+        convs = [classifier.get_submodule(f"conv{i}") for i in range(classifier.layers)]
+        weights = [conv.get_parameter("weight").detach()[..., 0] for conv in convs]
+        biases = [conv.get_parameter("bias").detach() for conv in convs]
+        widths = [len(bias) for bias in biases]
+        super().__init__(widths, torch.cat(biases), depth_scale(config), precision, chunk)
+        self._with_stem = config.skip_hourglass
+        self._hidden: list[Tensor] = []
+        self._depth: list[Tensor | None] = []
+        features: list[Tensor] = []
+        depth_at = net.map_channels  # the classifier's input: the map's features, depth, perhaps the stem's
+        for i, weight in enumerate(weights):
+            before = widths[i - 1] if i else 0
+            hidden = weight[:, :before]
+            # The last layer is a single column: nothing to gain, and its sum is the answer.
+            self._hidden.append(hidden.t().contiguous() if i == len(weights) - 1 else self._multiplier(hidden))
+            own = weight[:, before:]
+            if own.shape[1] == 0:  # no residual: this layer does not see the input again
+                self._depth.append(None)
+                features.append(torch.zeros_like(features[0][:1]).expand(len(weight), -1))
+            else:
+                self._depth.append(own[:, depth_at].contiguous())
+                features.append(torch.cat([own[:, :depth_at], own[:, depth_at + 1 :]], dim=1))
+        self._features = torch.cat(features).t().contiguous()
+
+    def parts(self, encoded: Encoded, sample: Tensor, uv: Tensor) -> list[Tensor]:
+        """See `Rays.parts`."""
+        features = on_rays(encoded.maps[-1], sample, uv)
+        if self._with_stem:
+            features = torch.cat([features, on_rays(encoded.stem, sample, uv)], dim=1)
+        rows = padded(len(features))
         wide = torch.addmm(self._biases, F.pad(features, (0, 0, 0, rows - len(features))), self._features)
         return [part.contiguous() for part in torch.split(wide, self._widths, dim=1)]
 
     def query(self, parts: list[Tensor], ray_of: Tensor, depth: Tensor) -> Tensor:
-        """Return the (N,) occupancies of nodes.
-
-        Args:
-            parts: From rays.
-            ray_of: (N,) row of each node's ray.
-            depth: (N,) depth feature of each node.
-        """
+        """See `Rays.query`."""
         count = len(depth)
-        rows = _padded(count)
+        rows = padded(count)
         which = F.pad(ray_of, (0, rows - count))
         z = F.pad(depth, (0, rows - count))[:, None]
         hidden: Tensor | None = None
@@ -221,21 +257,26 @@ class RayClassifier:
         assert hidden is not None
         return torch.sigmoid(hidden[:count, 0])
 
-    def _multiply(self, block: Tensor, hidden: Tensor, weight: Tensor) -> None:
-        if weight.dtype == torch.float32:
-            block.addmm_(hidden, weight)
-        else:
-            block.add_(hidden.to(weight.dtype) @ weight)
 
-    def _room(self, rows: int) -> list[Tensor]:
-        # Kept between blocks: fresh memory costs a page fault every four kilobytes.
-        if not self._blocks or len(self._blocks[0]) != rows:
-            self._blocks.clear()
-            self._blocks += [torch.empty(rows, width, device=self._biases.device) for width in self._widths]
-        return self._blocks
+def on_rays(maps: Tensor, sample: Tensor, uv: Tensor) -> Tensor:
+    """Return the (R, C) features of rays.
+
+    Args:
+        maps: (B, C, h, w).
+        sample: (R,) image of each ray, in rising order.
+        uv: (2, R) where it meets the image, in [-1, 1].
+    """
+    counts = torch.bincount(sample, minlength=len(maps)).tolist() if len(maps) > 1 else [len(sample)]
+    found = []
+    start = 0
+    for b, count in enumerate(counts):
+        if count:
+            found.append(index(maps[b : b + 1], uv[None, :, start : start + count])[0])
+            start += count
+    return torch.cat(found, dim=1).t()
 
 
-def _padded(rows: int) -> int:
+def padded(rows: int) -> int:
     """Return the number of rows to multiply: one of few, so that few kernels are ever chosen."""
     size = SMALLEST
     while size < rows:
