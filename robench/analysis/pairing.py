@@ -14,6 +14,9 @@ from robench.errors import NotComparable
 
 CELL = ["sample_id", "subject_id", "view_id", "corruption", "severity", "masker"]
 
+MODEL = ("model", "checkpoint_sha256", "adapter_version")
+"""What says which model a row is of."""
+
 # What names a difference best comes first: another data set also is another corrupted set.
 _TASK = ("schema_version", "dataset", "dataset_revision", "split_sha256", "cset_id")
 _GIVEN = ("masker", "mask_source", "prior_source", "track")
@@ -64,8 +67,23 @@ def check_comparable(base: Run, cand: Run, *, again: bool = False) -> None:
     for name in ("frame", "masker", "penalty"):
         _same_protocol(base, cand, name)
     if again:
-        for name in ("model", "checkpoint_sha256", "adapter_version"):
-            _same(base, cand, name, base.rows, cand.rows)
+        _same_weights(base, cand)
+
+
+def check_same_model(base: Run, cand: Run) -> None:
+    """Make sure that two runs are of one model with one set of weights and options, whose failures cost the same.
+
+    Raises:
+        NotComparable: If an ingredient differs; the message names it.
+    """
+    _same_weights(base, cand)
+    for name in ("model_options", "frame", "penalty"):
+        _same_protocol(base, cand, name)
+
+
+def _same_weights(base: Run, cand: Run) -> None:
+    for name in MODEL:
+        _same(base, cand, name, base.rows, cand.rows)
 
 
 def check_task(base: Run, cand: Run, *, again: bool = False) -> None:
@@ -129,7 +147,7 @@ def _refuse(base: Run, cand: Run, name: str, ours: str, theirs: str) -> NoReturn
         f"'{base.path.name or base.run_id}' and '{cand.path.name or cand.run_id}' are not comparable: '{name} differs",
         got=f"{_short(ours)} and {_short(theirs)}",
         expected="one value",
-        hint="robench evaluate both on the same set, with the same masker and metrics",
+        hint="robench evaluate both on the same set, in the same way",
     )
 
 
