@@ -84,6 +84,24 @@ def closest(
 
 
 @wp.kernel
+def nearest(
+    tree: wp.uint64,
+    points: wp.array[wp.vec3d],
+    order: wp.array[wp.int32],
+    out: wp.array[wp.vec3],
+    face: wp.array[wp.int32],
+) -> None:
+    """The nearest point of the mesh to each point, taken in an order, and its triangle; -1 where there is none."""
+    i = order[wp.tid()]
+    p = wp.vec3(points[i])
+    q = wp.mesh_query_point_no_sign(tree, p, FAR)
+    face[i] = -1
+    if q.result:
+        face[i] = q.face
+        out[i] = wp.mesh_eval_position(tree, q.face, q.u, q.v)
+
+
+@wp.kernel
 def signed(
     tree: wp.uint64,
     indices: wp.array[wp.int32],

@@ -157,6 +157,30 @@ class Surface:
             raise ValueError("no face of the mesh has any area")
         return found
 
+    def nearest(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the (N, 3) points of the surface that are nearest to (N, 3) points, to float32's precision.
+
+        Raises:
+            ValueError: If a point is not finite, or no face has any area.
+        """
+        import warp as wp
+
+        from robench.geometry import _kernels
+
+        _check_points(points)
+        if len(points) == 0:
+            return np.zeros((0, 3))
+        local = wp.array(self._local(points), dtype=wp.vec3d, device=self.device)
+        order = wp.array(_nearby_in_turn(points), dtype=wp.int32, device=self.device)
+        out = wp.empty(len(points), dtype=wp.vec3, device=self.device)
+        face = wp.empty(len(points), dtype=wp.int32, device=self.device)
+        wp.launch(
+            _kernels.nearest, len(points), inputs=[self.tree.id, local, order], outputs=[out, face], device=self.device
+        )
+        if face.numpy().min() < 0:
+            raise ValueError("no face of the mesh has any area")
+        return np.asarray(out.numpy(), np.float64) + self.centre
+
     def signed_distances(self, points: NDArray[Any], closed: bool = True) -> NDArray[np.float32]:
         """Return (N,) float32 distances, negative inside (winding number above one half).
 
@@ -257,6 +281,10 @@ class MovedSurface(Surface):
     def distances(self, points: NDArray[Any]) -> NDArray[np.float32]:
         """As `Surface.distances`."""
         return self._origin.distances(self._back(points))
+
+    def nearest(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """As `Surface.nearest`."""
+        return np.asarray(self._origin.nearest(self._back(points)) @ self._turn.T + self._shift)
 
     def signed_distances(self, points: NDArray[Any], closed: bool = True) -> NDArray[np.float32]:
         """As `Surface.signed_distances`."""

@@ -10,6 +10,7 @@ MISSING = "–"
 
 _METRICS = {
     "chamfer_cm": ("Chamfer", "Chamfer distance"),
+    "chamfer_similarity_cm": ("Chamfer, fitted", "Chamfer distance after a similarity fit"),
     "p2s_pred_to_gt_cm": ("P2S", "P2S, prediction to truth"),
     "p2s_gt_to_pred_cm": ("P2S (truth to prediction)", "P2S, truth to prediction"),
     "fscore_1cm": ("F-score 1 cm", "F-score at 1 cm"),

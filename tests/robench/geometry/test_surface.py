@@ -72,6 +72,20 @@ def test_distances_agree_with_libigl(shift):
     assert np.abs(point_to_surface(near, bumpy, mesh.faces) - np.sqrt(squared)).max() < 2e-6
 
 
+def test_the_nearest_point_lies_on_the_surface_at_the_exact_distance():
+    faces = np.array([[0, 1, 2]], np.int32)
+    triangle = surface_of(Mesh(np.array([[0, 0, 0], [4, 0, 0], [0, 3, 0]], np.float32), faces))
+    points = np.array([[1, 1, 5], [-3, -4, 0], [7, 0, 4], [4, 3, 0]])
+    expected = [[1, 1, 0], [0, 0, 0], [4, 0, 0], [2.56, 1.08, 0]]  # foot of (4, 3): 12/5 along the normal (3, 4)/5
+    np.testing.assert_allclose(triangle.nearest(points), expected, atol=1e-5)
+    mesh = sphere(80.0, (5e4, -5e4, 5e4), 3)
+    away = mesh.vertices.mean(axis=0) + np.random.default_rng(0).normal(0, 60, (500, 3))
+    found = surface_of(mesh).nearest(away)
+    np.testing.assert_allclose(np.linalg.norm(away - found, axis=1), surface_of(mesh).distances(away), atol=1e-4)
+    assert surface_of(mesh).distances(found).max() < 1e-4
+    assert triangle.nearest(np.zeros((0, 3))).shape == (0, 3)
+
+
 def test_signed_distance_of_a_box():
     mesh = box([0, 0, 0], [10, 20, 30])
     points = np.array([[5, 10, 15], [1, 10, 15], [-2, 10, 15], [13, 24, 15]], np.float32)
@@ -185,6 +199,8 @@ def test_a_mesh_without_area_is_refused():
     flat = Mesh(np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0]], np.float32), np.array([[0, 1, 2]], np.int32))
     with pytest.raises(ValueError, match="area"):
         surface_of(flat).distances(np.ones((1, 3)))
+    with pytest.raises(ValueError, match="area"):
+        surface_of(flat).nearest(np.ones((1, 3)))
     with pytest.raises(ValueError, match="area"):
         sample_surface(flat, 10, np.random.default_rng(0))
 
@@ -333,6 +349,7 @@ def test_a_moved_mesh_answers_as_its_own_surface_and_shares_the_trees() -> None:
     shared = surface_of(there)
     assert np.allclose(shared.distances(points), alone.distances(points), atol=2e-5)
     assert np.allclose(shared.signed_distances(points), alone.signed_distances(points), atol=2e-5)
+    assert np.allclose(shared.nearest(points), alone.nearest(points), atol=1e-3)
     far = np.abs(alone.distances(points)) > 1e-3
     assert (shared.inside(points) == alone.inside(points))[far].all()
     assert "tree" not in vars(shared), "no tree of its own"

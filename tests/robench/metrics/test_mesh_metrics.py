@@ -35,7 +35,15 @@ MESH_METRICS = [
     Iou3D,
     NormalError,
 ]
-ALL = ["chamfer_cm", "chamfer_unaligned_cm", "fscore_1cm", "iou_3d", "mask_iou", "normal_error"]
+ALL = [
+    "chamfer_cm",
+    "chamfer_similarity_cm",
+    "chamfer_unaligned_cm",
+    "fscore_1cm",
+    "iou_3d",
+    "mask_iou",
+    "normal_error",
+]
 ALL += ["p2s_gt_to_pred_cm", "p2s_pred_to_gt_cm", "p2s_pred_to_gt_unaligned_cm"]
 NOTHING = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
 

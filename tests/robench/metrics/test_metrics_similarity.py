@@ -57,7 +57,7 @@ def test_a_similarity_is_forgiven(truth: Mesh, matrix: np.ndarray) -> None:
     before, after = chamfer_cm(moved, truth), chamfer_similarity_cm(moved, truth)
     assert before > 2
     assert after < 0.4  # samples of 3000 points on two metres of surface lie some centimetres apart
-    found = fit_similarity(truth.vertices, moved.vertices)
+    found = fit_similarity(truth, moved)
     np.testing.assert_allclose(found, matrix, atol=1e-3 * max(1.0, np.abs(matrix).max()))
 
 
@@ -75,16 +75,28 @@ def test_it_does_not_shrink_onto_the_truth(truth: Mesh) -> None:
 
     ball = trimesh.creation.icosphere(3, 60)
     mesh = Mesh(np.asarray(ball.vertices, np.float32), np.asarray(ball.faces, np.int32))
-    from robench.metrics._shared import samples
-
-    scale = np.cbrt(np.linalg.det(fit_similarity(samples(mesh), samples(truth))[:3, :3]))
+    scale = np.cbrt(np.linalg.det(fit_similarity(mesh, truth)[:3, :3]))
     assert 0.5 < scale < 2
     assert chamfer_similarity_cm(mesh, truth) > 5
 
 
+def test_it_ends_where_the_distance_is_least(truth: Mesh) -> None:
+    """From the fit, no small turn, scale or shift makes the distance smaller, on samples that the fit did not take."""
+    other = body(arm=20.0).transformed(turned("z", 35, 1.15, (10, -5, 3)))
+    matrix = fit_similarity(other, truth)
+    least = chamfer_cm(other.transformed(matrix), truth, seed=1)
+    for axis in "xyz":
+        for degrees in (-6, 6):
+            assert chamfer_cm(other.transformed(turned(axis, degrees) @ matrix), truth, seed=1) > least
+    for scale in (0.95, 1.05):
+        assert chamfer_cm(other.transformed(turned("x", 0, scale) @ matrix), truth, seed=1) > least
+    for shift in ((4, 0, 0), (-4, 0, 0), (0, 4, 0), (0, -4, 0), (0, 0, 4), (0, 0, -4)):
+        assert chamfer_cm(other.transformed(turned("x", 0, 1, shift) @ matrix), truth, seed=1) > least
+
+
 def test_a_mirror_image_is_not_forgiven(truth: Mesh) -> None:
     mirrored = truth.transformed(np.diag([-1.0, 1, 1, 1]))
-    found = fit_similarity(mirrored.vertices, truth.vertices)
+    found = fit_similarity(mirrored, truth)
     assert np.linalg.det(found[:3, :3]) > 0
     assert chamfer_similarity_cm(mirrored, truth) > 1
 
@@ -104,7 +116,6 @@ def test_what_cannot_be_measured(truth: Mesh) -> None:
     assert chamfer_similarity_cm(None, truth) == Degenerate("no_prediction")
     assert chamfer_similarity_cm(truth, None) == Degenerate("no_truth")
     assert chamfer_similarity_cm(empty, truth) == Degenerate("empty")
-    np.testing.assert_array_equal(fit_similarity(np.zeros((5, 3)), truth.vertices), np.eye(4))
 
 
 def test_the_metric_measures_against_the_truth_that_follows_the_camera(truth: Mesh) -> None:
