@@ -17,11 +17,12 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 LONGEST = 400
 
 # Part of robench → the parts that it may import besides itself. Imports point one way.
-FOUNDATION = {"contracts", "errors", "rng"}
+FOUNDATION = {"contracts", "errors", "rng", "schema"}
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "rng": set(),
     "contracts": {"errors"},
+    "schema": {"errors"},
     "registry": FOUNDATION,
     "testing": FOUNDATION,
     "io": FOUNDATION,

@@ -13,10 +13,11 @@ import pandas as pd
 
 from robench.analysis.rows import read_rows
 from robench.errors import Mismatch
-from robench.io.files import read_json
+from robench.io.row_files import read_about
+from robench.schema import of_group
 
 # Time, memory and place of the work: two runs of the same work differ in nothing else.
-_COST = ("time_s", "gpu_mem_mb", "device", "attempt", "shard", "robench_version")
+_COST = of_group("Cost")
 _CHUNK = 10_000
 
 
@@ -87,12 +88,7 @@ def open_run(path: Path) -> Run:
     names = sorted(set(rows["run_id"]))
     if len(names) > 1:
         raise Mismatch(f"The rows of '{path}' are of several runs", got=", ".join(names[:4]), expected="one run_id")
-    about: Any = {}
-    if (Path(path) / "run.json").is_file():
-        about = read_json(Path(path) / "run.json")
-        if not isinstance(about, dict):
-            raise Mismatch(f"{Path(path) / 'run.json'} is damaged", got=type(about).__name__, expected="an object")
-    return Run(Path(path), rows, about, rows_sha256(rows))
+    return Run(Path(path), rows, read_about(path), rows_sha256(rows))
 
 
 def rows_sha256(rows: pd.DataFrame) -> str:

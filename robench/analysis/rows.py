@@ -13,24 +13,32 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype
 
 from robench.errors import Mismatch, NotComparable, UsageError
+from robench.io.files import is_special
+from robench.io.row_files import MOST_TEXT, read_about, read_table
+from robench.schema import (
+    DIRECTIONS,
+    KEY_OF_VERSION,
+    MOST_SEVERITY,
+    SCHEMA,
+    SCHEMA_VERSION,
+    STATUSES,
+    of_group,
+    upgraded,
+)
 
-KEY = ("run_id", "sample_id", "subject_id", "view_id", "corruption", "severity", "masker", "metric")
+ROWS, PUBLISHED = "rows", "rows.parquet"
+_PART = " part"  # a column of ours alone while rows are read: no writer of rows would name one so
+_NUMBERS = frozenset({"floating", "integer", "mixed-integer-float", "empty"})
+
+KEY = of_group("Key")
 _NEEDED = (*KEY, "value", "unit", "direction", "status", "failure_value")
 _FLOATS = ("value", "failure_value", "n_points", "metric_seed", "time_s", "gpu_mem_mb")
-_TEXTS = (
-    "run_id",
-    "sample_id",
-    "subject_id",
-    "view_id",
-    "corruption",
-    "masker",
-    "metric",
-    "unit",
-    "direction",
-    "status",
-)
+_NAMES = (*(name for name in KEY if name != "severity"), "unit", "direction", "status")
+_LENGTHS = ("mm", "cm", "m")
+_NO_ROWS = "the robench evaluate command that began it"
 
 CLEAN = "clean"
 
@@ -41,55 +49,65 @@ _SAME_PER_RUN = ("model", "checkpoint_sha256", "adapter_version", "mask_source",
 
 
 def read_rows(run: Path) -> pd.DataFrame:
-    """Read every finished row of a run.
+    """Read every finished row of a run, or of a published one.
 
     Finished shards are ``rows/*.parquet``, shards in work ``rows/*.wip.jsonl`` (a JSON row, or a list of rows, a line).
-    A last line that a crash cut short is left out; where a key occurs twice, the last one counts.
+    A last line that a crash cut short is left out; where a key occurs twice, the last one counts. A published run is a
+    folder with ``rows.parquet``, or that file.
 
     Args:
-        run: Run folder.
+        run: Run folder, folder of a published run, or a Parquet file of rows.
 
     Returns:
-        Rows in a stable order, typed as in the row schema.
+        Rows in a stable order, typed as in the row schema (`robench.schema`), whichever version they were written in.
 
     Raises:
-        UsageError: If the folder is no run or has no row yet.
-        Mismatch: If a file of rows is damaged.
+        UsageError: If there is no run or it has no row yet.
+        Mismatch: If a file of rows is damaged, or says what no row can say.
+        NotComparable: If the rows are of a schema version that is not known.
     """
-    folder = Path(run) / "rows"
-    if not folder.is_dir():
-        got = "no such folder" if not Path(run).is_dir() else "no folder 'rows' in it"
-        raise UsageError(f"'{run}' is not a run", got=got, hint="robench evaluate, which prints the run's folder")
-    parts = [_read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
-    parts += [pd.DataFrame(list(_read_lines(path))) for path in sorted(folder.glob("*.wip.jsonl"))]
+    run = Path(run)
+    about = read_about(run)
+    stated = about.get(KEY_OF_VERSION)
+    parts = [read_table(path, stated=stated).to_pandas().assign(**{_PART: path.name}) for path in _tables(run)]
+    version = SCHEMA_VERSION if stated is None else int(stated)
+    for path in sorted((run / ROWS).glob("*.wip.jsonl")):
+        parts.append(pd.DataFrame([upgraded(row, version) for row in _read_lines(path)]))
     parts = [part for part in parts if len(part)]
     if not parts:
-        raise UsageError(f"The run '{run}' has no finished rows yet", hint="the robench evaluate command that began it")
+        raise UsageError(f"The run '{run}' has no finished rows yet", hint=_NO_ROWS)
     rows = pd.concat([part.astype(object) for part in parts], ignore_index=True)
     missing = [name for name in _NEEDED if name not in rows]
     if missing:
         raise Mismatch(f"The rows of '{run}' are damaged", got=f"no column {', '.join(missing)}")
     try:
-        rows = _typed(rows)
+        rows = typed(rows)
+        _refuse_two_answers(rows)
     except (ValueError, TypeError, OverflowError) as error:
         raise Mismatch(f"The rows of '{run}' are damaged", got=str(error)[:200]) from error
+    rows = rows.drop(columns=_PART, errors="ignore")
     return rows.drop_duplicates(list(KEY), keep="last").reset_index(drop=True)
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import pyarrow as pa
+def _tables(run: Path) -> list[Path]:
+    """Return the Parquet files of a run.
 
-    try:
-        # A file, not a path: of a folder of that name all files would be read. Arrow's own file: its threads may still
-        # hold one of Python's at the end, and abort the process.
-        with pa.OSFile(str(path)) as file:
-            return pd.read_parquet(file)
-    except Exception as error:  # a damaged file fails in as many ways as it has bytes
-        raise Mismatch(f"The file of rows '{path}' is damaged", got=str(error)[:200]) from error
+    Raises:
+        UsageError: If it is none.
+    """
+    if run.is_file() and run.suffix == ".parquet":
+        return [run]
+    if (run / PUBLISHED).is_file():
+        return [run / PUBLISHED]
+    if not (run / ROWS).is_dir():
+        found = "a file" if run.exists() and not run.is_dir() else "no such folder"
+        got = f"no folder '{ROWS}' in it" if run.is_dir() else found
+        raise UsageError(f"'{run}' is not a run", got=got, hint="robench evaluate, which prints the run's folder")
+    return sorted((run / ROWS).glob("*.parquet"))
 
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    lines = path.read_bytes().split(b"\n")
+    lines = path.read_bytes().split(b"\n") if not is_special(path) else [b"?", b""]
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -105,15 +123,56 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
         yield from found
 
 
-def _typed(rows: pd.DataFrame) -> pd.DataFrame:
+def typed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the types that the analysis works with, and check what they say.
+
+    Raises:
+        ValueError: If a row says what no row can say; the message names the row.
+    """
     rows = rows.copy()
-    for name in _FLOATS:
+    for name in (*_FLOATS, "severity"):
         if name in rows:
+            if infer_dtype(rows[name], skipna=True) not in _NUMBERS:
+                raise ValueError(f"'{name}' is not always a number")
             rows[name] = pd.to_numeric(rows[name]).astype("float64")
-    for name in _TEXTS:
+    for name in _NAMES:
+        if infer_dtype(rows[name], skipna=False) != "string":
+            raise ValueError(f"'{name}' is not always a text")
         rows[name] = rows[name].astype(str)
-    rows["severity"] = rows["severity"].astype(int)
+        if rows[name].str.len().max() > MOST_TEXT:
+            raise ValueError(f"'{name}' is a text of more than {MOST_TEXT} characters")
+    value, penalty, severity = rows["value"], rows["failure_value"], rows["severity"]
+    is_ok, is_length = rows["status"] == "ok", rows["unit"].isin(_LENGTHS) & (rows["direction"] == "lower")
+    for wrong, what in (
+        (~rows["status"].isin(STATUSES), "the status '{status}'"),
+        (~rows["direction"].isin(DIRECTIONS), "the direction '{direction}'"),
+        (~severity.isin(range(MOST_SEVERITY + 1)), "severity {severity:g}"),
+        ((severity == 0) != (rows["corruption"] == CLEAN), "severity {severity:g}"),
+        (is_ok & ~np.isfinite(value), "'ok' with the value {value:g}"),
+        (np.isinf(penalty), "the penalty {failure_value:g}"),
+        (is_length & ((is_ok & (value < 0)) | (penalty < 0)), "the length {value:g} {unit}, or a penalty below 0"),
+    ):
+        if wrong.any():
+            row = rows[wrong].iloc[0]
+            where = f"{row['sample_id']}, {row['corruption']}, {row['metric']}"
+            raise ValueError(f"a row ({where[:100]}) has {what.format(**row)[:80]}")
+    rows["severity"] = severity.astype("int64")
     return rows
+
+
+def _refuse_two_answers(rows: pd.DataFrame) -> None:
+    """Refuse a finished part with two rows of one key that differ in more than cost: nothing writes such a part."""
+    if _PART not in rows:
+        return
+    part = rows[rows[_PART].notna() & rows.duplicated([*KEY, _PART], keep=False)]
+    content = [name for name in SCHEMA if name in part and name not in of_group("Cost")]
+    left = part.drop_duplicates([*content, _PART])
+    twice = left[left.duplicated([*KEY, _PART])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise ValueError(
+            f"two rows of {row['sample_id']}, {row['corruption']} {row['severity']}, {row['metric']} differ"
+        )
 
 
 def scored(rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,9 +11,8 @@ from robench.data.ids import safe_id
 from robench.engine.masks import FROM_TRUTH, masker_identity, source_of
 from robench.engine.model_options import option_values
 from robench.io.files import json_text, sha256_bytes
+from robench.schema import SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
-"""Version of the row schema."""
 FRAME = "view"
 """Both meshes are compared in the view frame of the picture as corrupted."""
 

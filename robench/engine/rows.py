@@ -10,61 +10,17 @@ from typing import TYPE_CHECKING, Any
 from robench.engine.batches import batched
 from robench.engine.cset import Key
 from robench.engine.ledger import ORDER
-from robench.engine.protocol import SCHEMA_VERSION
 from robench.errors import Mismatch
 from robench.io.files import atomic_path
+from robench.io.row_files import damaged, read_table
+from robench.schema import KEY_OF_VERSION, SCHEMA, SCHEMA_VERSION, of_group
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COLUMNS: Mapping[str, str] = {
-    # Key
-    "run_id": "string",
-    "sample_id": "string",
-    "subject_id": "string",
-    "view_id": "string",
-    "corruption": "string",
-    "severity": "int64",
-    "masker": "string",
-    "metric": "string",
-    # Value
-    "value": "float64",
-    "unit": "string",
-    "direction": "string",
-    "status": "string",
-    "failure_value": "float64",
-    "message": "string",
-    # Protocol
-    "metric_version": "string",
-    "n_points": "int64",
-    "metric_seed": "int64",
-    "alignment": "string",
-    "frame": "string",
-    "mask_source": "string",
-    "prior_source": "string",
-    "track": "string",
-    # Identity
-    "model": "string",
-    "checkpoint_sha256": "string",
-    "adapter_version": "string",
-    "dataset": "string",
-    "dataset_revision": "string",
-    "split_sha256": "string",
-    "cset_id": "string",
-    "corruption_version": "string",
-    "image_sha256": "string",
-    "mask_sha256": "string",
-    "mesh_sha256": "string",
-    # Cost
-    "time_s": "float64",
-    "gpu_mem_mb": "float64",
-    "device": "string",
-    "attempt": "int64",
-    "shard": "int64",
-    "robench_version": "string",
-}
-"""Columns and Arrow types of the row schema, version `robench.engine.protocol.SCHEMA_VERSION`."""
-COST = ("time_s", "gpu_mem_mb", "device", "attempt", "shard", "robench_version")
+COLUMNS: Mapping[str, str] = {name: column.kind for name, column in SCHEMA.items()}
+"""Columns and Arrow types of the row schema; `robench.schema` says what they hold."""
+COST = of_group("Cost")
 """Columns that may differ between two runs of the same work."""
 FAILED = frozenset({"failed", "timeout", "oom", "no_detection", "degenerate"})
 """Statuses that count as failures and carry a penalty; ``ok`` and ``skipped`` do not."""
@@ -87,31 +43,15 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     import pyarrow.parquet as pq
 
     fields = [pa.field(name, kind) for name, kind in COLUMNS.items()]
-    schema = pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})
+    schema = pa.schema(fields, metadata={KEY_OF_VERSION: str(SCHEMA_VERSION)})
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for chunk in batched(rows, _CHUNK):
             writer.write_table(pa.Table.from_pylist([dict(row) for row in chunk], schema=schema))
 
 
 def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet file of rows, or some columns of it.
-
-    Raises:
-        Mismatch: If the file is damaged, or lacks a column.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        # Arrow's own file: its threads may outlive Python's.
-        with pa.OSFile(str(path)) as file:
-            return pq.read_table(file, columns=columns)
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> Mismatch:
-    return Mismatch(f"The rows {path} are damaged", got=str(error)[:200], hint="--fresh to start over")
+    """Read a Parquet file of rows, or some columns of it; errors as of `robench.io.row_files.read_table`."""
+    return read_table(path, columns)
 
 
 def read_cells(path: Path) -> dict[Key, str]:
@@ -131,7 +71,7 @@ def read_cells(path: Path) -> dict[Key, str]:
         worst = table.append_column("rank", rank).group_by(["sample_id", "corruption", "severity"])
         cells = worst.aggregate([("rank", "min")]).to_pydict()
     except (pa.ArrowException, KeyError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, str(error)) from error
     keys = zip(cells["sample_id"], cells["corruption"], cells["severity"], strict=True)
     return {key: ORDER[rank] for key, rank in zip(keys, cells["rank_min"], strict=True)}
 

@@ -19,12 +19,15 @@ import robench
 from robench.engine.cset import Key
 from robench.engine.journal import Journal, cut_half_line, only_writer, read_lines
 from robench.engine.ledger import Ledger
-from robench.engine.protocol import SCHEMA_VERSION, Identity
+from robench.engine.protocol import Identity
 from robench.engine.rows import read_cells, statuses, without_cells, write_rows
 from robench.errors import Mismatch, NotComparable, UsageError
-from robench.io.files import TEMP_PREFIX, explained, make_folder, read_json, write_json_atomic
+from robench.io.files import TEMP_PREFIX, explained, make_folder, write_json_atomic
+from robench.io.row_files import RUN as RUN
+from robench.io.row_files import read_about
+from robench.schema import SCHEMA_VERSION
 
-RUN, EVENTS, ROWS = "run.json", "events.jsonl", "rows"
+EVENTS, ROWS = "events.jsonl", "rows"
 _MADE_HERE = (ROWS, "examples", "meshes", "report")
 _PACKAGES = ("numpy", "torch", "warp-lang", "scikit-image", "opencv-python", "onnxruntime", "rembg", "pandas")
 
@@ -254,16 +257,11 @@ def read_run(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: If the folder is no run.
         Mismatch: If the file is damaged.
+        NotComparable: If it is of a schema version that is not known.
     """
     if not (path / RUN).is_file():
         raise UsageError(f"{path} is not a run", expected=f"a folder that robench evaluate made, with {RUN} in it")
-    try:
-        stored = read_json(path / RUN)
-    except UsageError as error:
-        raise Mismatch(f"{path / RUN} is damaged", got=error.got, hint="--fresh to start over") from error
-    if not isinstance(stored, dict):
-        raise Mismatch(f"{path / RUN} is damaged", got=type(stored).__name__, hint="--fresh to start over")
-    return stored
+    return read_about(path)
 
 
 def refuse_other(path: Path, identity: Identity, facts: Mapping[str, Any] | None = None) -> None:

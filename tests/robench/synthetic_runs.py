@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robench.engine.protocol import FRAME, SCHEMA_VERSION, Identity
+from robench.engine.protocol import FRAME, Identity
 from robench.engine.rows import write_rows
 from robench.engine.run_folder import log_event
 from robench.io.files import write_json_atomic
+from robench.schema import SCHEMA_VERSION
 
 EFFECTS = {"camera_roll": 2.0, "fog_3d": 1.25, "iso_noise": 1.6}
 MEAN_BODY = dict.fromkeys(EFFECTS, 1.0)

@@ -141,7 +141,7 @@ def test_8_damaged_rows(commands, toy_command, toy_options) -> None:
     (run / "rows" / "part-0000.parquet").write_bytes(b"PAR1")
     done = commands.run(*toy_command)
     assert done.code == 8
-    assert "are damaged" in done.err
+    assert "is damaged" in done.err
     assert "--fresh" in done.err
     assert commands.run(*toy_command, "--fresh").code == 0
     assert_tidy(run)

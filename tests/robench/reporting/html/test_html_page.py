@@ -100,8 +100,9 @@ def test_the_plotting_library_keeps_its_licence_note(text: str) -> None:
 def test_hostile_names_are_text_everywhere(kept_run: Any, toy_rows: Any, tmp_path: Path) -> None:
     run = kept_run(tmp_path / "run", "toy", 38.0)
     rows = toy_rows(model=ATTACK)
-    for name in ("run_id", "subject_id", "sample_id", "masker", "message", "corruption", "dataset"):
-        rows[name] = rows[name].where(rows["corruption"] == "clean", ATTACK) if name == "corruption" else ATTACK
+    for name in ("run_id", "subject_id", "sample_id", "masker", "message", "dataset"):
+        rows[name] = ATTACK
+    rows["corruption"] = rows["corruption"].replace({"fog_3d": ATTACK, "camera_roll": f"{ATTACK}2"})
     rows["sample_id"] = [f"{ATTACK}{index // 4 % 4}" for index in range(len(rows))]
     rows["subject_id"] = rows["sample_id"]
     rows.to_parquet(run / "rows" / "part-0000.parquet")
