@@ -66,7 +66,7 @@ def bar_plot(table: pd.DataFrame, metric: str) -> Figure:
     order = corrupted.groupby("corruption")["value"].mean().sort_values(ascending=lower_is_better, na_position="first")
     names = [str(name) for name in order.index]
     thickness = 0.8 / len(series)
-    labels = [_wrapped(name) for name in names]
+    labels = [wrapped(name) for name in names]
     lines = max((label.count("\n") + 1 for label in labels), default=1)
     figure, axes = new_figure(ONE_COLUMN, 0.75 + 0.2 * max(len(names), 2) * max(1.0, 0.55 * len(series), 0.65 * lines))
     ax = axes[0]
@@ -117,7 +117,7 @@ def severity_curves(table: pd.DataFrame, metric: str) -> Figure:
     for ax, name in zip(axes, names, strict=False):
         for index, (label, part) in enumerate(series):
             _curve(ax, part, name, label, index)
-        ax.set_title(_wrapped(name), fontsize=NORMAL, pad=3)
+        ax.set_title(wrapped(name), fontsize=NORMAL, pad=3)
         ax.grid(color=_LIGHT, linewidth=0.6)
     top = max(int(s) for s in rows["severity"])
     for index, ax in enumerate(axes):
@@ -175,7 +175,7 @@ def new_figure(width: float, height: float, down: int = 1, across: int = 1) -> t
     return figure, axes
 
 
-def _wrapped(name: str) -> str:
+def wrapped(name: str) -> str:
     """Return the label of a corruption, that of a chain in lines that break between its parts."""
     lines, line = [], ""
     for part in corruption_label(name).split(" + "):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -38,7 +38,13 @@ class Column(NamedTuple):
     cells: list[Cell]
 
 
-def blocks(table: pd.DataFrame) -> Iterator[tuple[str, list[str], list[Column]]]:
+Block = tuple[str, list[str], list[Column]]
+"""A title, the names of the rows (``clean`` and `ALL` are set apart), and the columns; every text `printable`."""
+ALL = "all corruptions"
+_APART = ("clean", ALL)
+
+
+def blocks(table: pd.DataFrame) -> Iterator[Block]:
     """Yield, for each run and masker, its title, the names of its conditions and its columns, all `printable`.
 
     Args:
@@ -130,17 +136,22 @@ def notes(table: pd.DataFrame) -> list[str]:
 
 def print_table(table: pd.DataFrame, console: Console) -> None:
     """Print to a terminal; intervals stand under their numbers, and metrics under each other where it is narrow."""
+    print_blocks(blocks(table), notes(table), console)
+
+
+def print_blocks(parts: Iterable[Block], lines: Sequence[str], console: Console) -> None:
+    """Print blocks and what belongs under them, as `print_table` does."""
     from rich.text import Text
 
-    for title, names, columns in blocks(table):
-        groups = list(dict.fromkeys(column.group for column in columns if column.group))
+    for title, names, columns in parts:
+        groups = list(dict.fromkeys(column.group for column in columns if column.group)) or [""]
         whole = _terminal_table(title, names, columns)
         unbound = console.options.update(max_width=10_000)
         fits = console.measure(whole, options=unbound).maximum <= console.width
         for index, group in enumerate([""] if fits else groups):
             part = columns if fits else [column for column in columns if column.group in ("", group)]
             console.print(_terminal_table("" if index else title, names, part))
-    for line in notes(table):
+    for line in lines:
         console.print(Text(line, style="dim"))
 
 
@@ -170,22 +181,26 @@ def _terminal_table(title: str, names: list[str], columns: list[Column]) -> Tabl
             texts.append(Text(re.sub(r"/\d+", "", cell.text) if column.title == "Failures" else cell.text))
             if cell.spread:
                 texts[-1].append("\n" + cell.spread, style="dim")
-        last_clean = name == "clean" and names[index + 1 : index + 2] != ["clean"]
-        shown.add_row(*texts, end_section=last_clean)
+        shown.add_row(*texts, end_section=name in _APART and names[index + 1 : index + 2] != [name])
     return shown
 
 
 def to_markdown(table: pd.DataFrame) -> str:
     """Return GitHub-flavoured Markdown."""
+    return markdown_of(blocks(table), notes(table))
+
+
+def markdown_of(parts: Iterable[Block], under: Sequence[str]) -> str:
+    """Return blocks and what belongs under them as GitHub-flavoured Markdown."""
     lines = []
-    for title, names, columns in blocks(table):
+    for title, names, columns in parts:
         heads = ["Corruption", *(f"{c.group} {c.title}".strip().removesuffix(" value") for c in columns)]
         lines += [f"### {escape_markdown(title)}", "", _markdown_row([escape_markdown(head) for head in heads])]
         lines.append("|" + "|".join([" --- ", *(" ---: " for _ in columns)]) + "|")
         for index, name in enumerate(names):
             lines.append(_markdown_row([escape_markdown(name), *(column.cells[index].joined for column in columns)]))
         lines.append("")
-    lines += [f"* {escape_markdown(line)}" for line in notes(table)]
+    lines += [f"* {escape_markdown(line)}" for line in under]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -220,14 +235,19 @@ def defused(value: object) -> object:
 
 def to_latex(table: pd.DataFrame) -> str:
     """Return one ``table*`` a run (packages booktabs, graphicx); intervals are small, under their numbers."""
+    return latex_of(blocks(table), notes(table))
+
+
+def latex_of(found: Iterable[Block], under: Sequence[str]) -> str:
+    """Return a ``table*`` a block, with what belongs under it in the caption, as `to_latex` does."""
     parts = ["% Needs \\usepackage{booktabs,graphicx}"]
-    for title, names, columns in blocks(table):
+    for title, names, columns in found:
         wide = sum(any(cell.spread for cell in column.cells) for column in columns) > 6
         parts += [
             "\\begin{table*}[t]",
             "\\centering\\footnotesize",
             "\\setlength{\\tabcolsep}{3pt}",
-            f"\\caption{{{escape_latex(title)}. {' '.join(escape_latex(line) for line in notes(table))}}}",
+            f"\\caption{{{escape_latex(title)}. {' '.join(escape_latex(line) for line in under)}}}",
             "\\vspace{4pt}",
             *(["\\resizebox{\\textwidth}{!}{%"] if wide else []),
             f"\\begin{{tabular}}{{l{'r' * len(columns)}}}",
@@ -241,7 +261,7 @@ def to_latex(table: pd.DataFrame) -> str:
             spreads = [f"{{\\tiny {escape_latex(c.spread)}}}" if c.spread else "" for c in cells]
             # Intervals stand in a line of their own: beside their numbers they are too wide for a page.
             parts[-1] += " \\\\[-2pt]\n" + " & ".join(["", *spreads]) + " \\\\" if any(spreads) else " \\\\"
-            if name == "clean" and index + 1 < len(names) and names[index + 1] != "clean":
+            if name in _APART and index + 1 < len(names) and names[index + 1] != name:
                 parts.append("\\midrule")
         parts += ["\\bottomrule", "\\end{tabular}}" if wide else "\\end{tabular}", "\\end{table*}", ""]
     return "\n".join(parts)
@@ -259,8 +279,9 @@ def _latex_heads(columns: list[Column]) -> Iterator[str]:
         else:
             above.append("")
         at += width
-    yield " & ".join(above) + " \\\\"
-    yield "".join(rules)
+    if rules:
+        yield " & ".join(above) + " \\\\"
+        yield "".join(rules)
     yield " & ".join(["Corruption", *(escape_latex(column.title) for column in columns)]) + " \\\\"
 
 
