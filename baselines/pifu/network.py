@@ -19,7 +19,6 @@ from baselines.pifu.filters import HGFilter
 
 C = TypeVar("C")
 N = TypeVar("N", bound=nn.Module)
-C = TypeVar("C")
 
 
 def index(features: Tensor, uv: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from baselines.pifu.augment import Draw, calibration, move_picture, yaw_rotation
 from baselines.pifu.inputs import network_image
-from baselines.pifu.octree import Octree, dense_grid, extract, grid_points, octree_grid
+from baselines.pifu.octree import Field, Octree, dense_grid, extract, grid_points, octree_grid
 
 Float = NDArray[np.float64]
+Grid = Callable[[Field, int], Octree]
+"""A published octree: a field and a resolution in, a filled volume out."""
+_UNTURNED = np.ones(3)
 
 
 def body_field(points: Float, offset: float = 0.0) -> Float:
@@ -38,8 +41,8 @@ def body_field(points: Float, offset: float = 0.0) -> Float:
     return np.asarray(1 / (1 + np.exp(np.clip(nearest / 0.01, -60, 60))))
 
 
-def _octree(resolution: int, offset: float) -> Octree:
-    return octree_grid(lambda p: body_field(np.asarray(p, np.float64), offset), resolution)
+def _octree(grid: Grid, resolution: int, offset: float, turn: Float) -> Octree:
+    return grid(lambda p: body_field(np.asarray(p, np.float64) * turn, offset), resolution)
 
 
 def signed_volume(vertices: Float, faces: NDArray[np.integer]) -> float:
@@ -54,9 +57,9 @@ def surface_area(vertices: Float, faces: NDArray[np.integer]) -> float:
     return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
 
 
-def octree_arrays(offset: float) -> dict[str, NDArray[Any]]:
-    """Return the arrays of ``octree_pifu``."""
-    small, large = _octree(128, offset), _octree(256, offset)
+def octree_arrays(offset: float, grid: Grid = octree_grid) -> dict[str, NDArray[Any]]:
+    """Return the arrays of ``octree_pifu``, or of another system by its own octree."""
+    small, large = (_octree(grid, resolution, offset, _UNTURNED) for resolution in (128, 256))
     full = dense_grid(lambda p: body_field(p, offset), 128)
     vertices, faces = extract(small.values, 128)
     step = 2.0 / 128
@@ -82,12 +85,20 @@ def octree_arrays(offset: float) -> dict[str, NDArray[Any]]:
     return {name: np.asarray(value) for name, value in values.items()}
 
 
-def recon_arrays(offset: float) -> dict[str, NDArray[Any]]:
-    """Return the arrays of ``recon_pifu``: the published extraction and its OBJ (four decimals, faces turned)."""
+def recon_arrays(offset: float, grid: Grid = octree_grid, *, flipped: bool = False) -> dict[str, NDArray[Any]]:
+    """Return the arrays of ``recon_pifu``: the published extraction and its OBJ (four decimals, faces turned).
+
+    Args:
+        offset: Of the field.
+        grid: The octree.
+        flipped: Whether the lattice lies in image space, y down: the mesh is mirrored and its faces turned back.
+    """
+    turn = np.array([1.0, -1.0, 1.0]) if flipped else _UNTURNED
     values: dict[str, Any] = {}
     for resolution in (64, 128):
-        tree = _octree(resolution, offset)
+        tree = _octree(grid, resolution, offset, turn)
         vertices, faces = extract(tree.values, resolution)
+        vertices, faces = vertices * turn, faces[:, ::-1] if flipped else faces
         written = np.array([[float(f"{x:.4f}") for x in v] for v in vertices])
         values |= {
             f"R{resolution}_counts": (len(vertices), len(faces)),

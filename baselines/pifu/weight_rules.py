@@ -17,6 +17,7 @@ from torch import nn
 
 Rule = Literal["sin", "hash"]
 _GOLDEN_GAMMA = 0x9E3779B97F4A7C15
+_BLOCK = 32768
 _HALTON_BASES = (2, 3, 5)
 
 
@@ -37,13 +38,29 @@ def raw_values(key: str, count: int, rule: Rule, offset: float, *, matrix: bool)
     if rule == "sin":
         return np.sin(0.37 * np.arange(count, dtype=np.float64) + (crc % 10007) + offset)
     seed = (crc + (round(1000.0 * offset) << 32)) % 2**64
-    with np.errstate(over="ignore"):  # uint64 arithmetic is meant to wrap
-        z = np.uint64(seed) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN_GAMMA)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-    x = 2.0 * ((z >> np.uint64(11)).astype(np.float64) * 2.0**-53) - 1.0
+    x = np.empty(count)
+    # Block by block, which stays in the cache: large networks have hundreds of millions of weights.
+    for start in range(0, count, _BLOCK):
+        x[start : start + _BLOCK] = _splitmix64(seed, start, min(_BLOCK, count - start))
     return x * math.sqrt(3.0) if matrix else x
+
+
+def _splitmix64(seed: int, start: int, count: int) -> NDArray[np.float64]:
+    """Return outputs `start` to ``start + count`` of SplitMix64, as numbers in [-1, 1)."""
+    with np.errstate(over="ignore"):  # uint64 arithmetic is meant to wrap
+        z = np.arange(start + 1, start + count + 1, dtype=np.uint64)
+        z *= np.uint64(_GOLDEN_GAMMA)
+        z += np.uint64(seed)
+        z ^= z >> np.uint64(30)
+        z *= np.uint64(0xBF58476D1CE4E5B9)
+        z ^= z >> np.uint64(27)
+        z *= np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    z >>= np.uint64(11)
+    x = z.astype(np.float64)
+    x *= 2.0**-52
+    x -= 1.0
+    return x
 
 
 def rule_value(key: str, shape: tuple[int, ...], rule: Rule, offset: float) -> NDArray[np.float32]:
