@@ -68,6 +68,7 @@ def measures(
     lower = str(rows.loc[rows["metric"] == metric, "direction"].iloc[0]) == "lower"
     at = [i for i, (name, _) in enumerate(found.conditions) if name != CLEAN and not name.endswith(UNALIGNED)]
     names = [found.conditions[i][0] for i in at]
+    counted = [i for i, (name, _) in enumerate(found.conditions) if not name.endswith(UNALIGNED)]
     other = _reference(run, reference, metric) if reference is not None else None
     tables = _tables(found, at, other)
     own_clean = _own_clean(found)
@@ -111,7 +112,7 @@ def measures(
         "relative_mce": interval(_mean_relative, *tables, scale="identity") if lower else MISSING,
         "worst_corruption": name,
         "worst_ratio": ratio,
-        "failure_rate": float(found.failures.sum() / found.samples.sum()),
+        "failure_rate": float(found.failures[counted].sum() / found.samples[counted].sum()),
         "mask_iou": _mask_iou(rows),
         "n_subjects": len(found.subjects),
         "corruptions": by_corruption,

@@ -38,6 +38,8 @@ VERBS = (
     "report",
     "compare",
     "gate",
+    "publish",
+    "leaderboard",
     "fetch",
 )
 """Modules of this package, in the order of ``robench --help``."""

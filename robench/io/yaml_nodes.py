@@ -23,12 +23,19 @@ def compose(path: Path, what: str) -> yaml.Node | None:
     Raises:
         UsageError: If the file cannot be read or is no YAML; the message names the file and the line.
     """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The {what} {path} cannot be read", got=str(error)) from error
+    return compose_text(text, path, what)
+
+
+def compose_text(text: str, path: Path, what: str) -> yaml.Node | None:
+    """Read YAML that lies within a file; arguments and errors as of `compose`, lines counted from the text's first."""
     import yaml
 
     try:
-        root: yaml.Node | None = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The {what} {path} cannot be read", got=str(error)) from error
+        root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
     except RecursionError as error:
         raise UsageError(f"{path} is not a {what}", got="lists within lists without end") from error
     except yaml.YAMLError as error:

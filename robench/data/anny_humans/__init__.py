@@ -40,6 +40,7 @@ class AnnyHumans:
             "frame": "y up, facing +z",
             "camera": "orthographic",
             "depth": "metres, finite everywhere",
+            "made_by": "robench data synth people --subjects {subjects} --views {views} --split {split}",
         },
     )
 

@@ -1,0 +1,62 @@
+"""``robench leaderboard``: check the published boards, and compute them anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robench.cli import _work
+from robench.errors import ExitCode
+
+FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the leaderboards.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    group = typer.Typer(no_args_is_help=True, help="Check the leaderboards, and compute them anew.")
+    group.command("verify")(verify)
+    group.command("recompute")(recompute)
+    app.add_typer(group, name="leaderboard")
+
+
+def verify(
+    folder: FolderArgument = Path("leaderboards"),
+    rows: Annotated[
+        list[Path] | None,
+        typer.Option("--rows", help="File of rows of an entry whose rows lie elsewhere; several times for several."),
+    ] = None,
+    json_: _work.JsonOption = False,
+) -> None:
+    """Recompute every value of every table from the published rows, and check hashes, licences, tracks and versions.
+
+    Exits 8 if anything differs. An entry of an older metric or corruption is stale, which is said but is no error.
+    """
+    import json
+
+    from robench.leaderboard.verify import to_json
+    from robench.leaderboard.verify import verify as verified
+
+    verdict = verified(folder, rows or ())
+    if json_:
+        typer.echo(json.dumps(to_json(verdict), indent=2))
+    else:
+        for finding in verdict.findings:
+            _work.say(str(finding))
+        told = "sound" if verdict.sound else "not sound"
+        counts = f"{verdict.boards} boards, {verdict.entries} entries, {verdict.values} values recomputed"
+        _work.say(f"{folder}: {counts}, {told}")
+    if not verdict.sound:
+        raise typer.Exit(int(ExitCode.MISMATCH))
+
+
+def recompute(folder: FolderArgument = Path("leaderboards")) -> None:
+    """Write the tables of every board anew from their rows: after a release that computes some value otherwise."""
+    from robench.leaderboard.board import places
+    from robench.leaderboard.publish import recompute as recomputed
+
+    changed = recomputed(folder, places(folder))
+    for path in changed:
+        _work.say(f"wrote {path}")
+    _work.say(f"{folder}: {len(changed)} files changed")
