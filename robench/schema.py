@@ -66,8 +66,10 @@ SCHEMA: Mapping[str, Column] = {
     ),
     "message": Column("string", "Value", "why it is not `ok`, at most 200 characters; empty where it is"),
     "metric_version": Column("string", "Protocol", "version of the metric"),
-    "n_points": Column("int64", "Protocol", "points that the metric samples on each surface", "it samples none"),
-    "metric_seed": Column("int64", "Protocol", "seed of these points", "it draws nothing"),
+    "n_points": Column(
+        "int64", "Protocol", "points that the metric samples on each surface; 0 for none", "its card does not say"
+    ),
+    "metric_seed": Column("int64", "Protocol", "seed of these points", "its card does not say"),
     "alignment": Column(
         "string",
         "Protocol",

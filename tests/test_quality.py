@@ -21,7 +21,8 @@ FOUNDATION = {"contracts", "errors", "rng", "schema"}
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "rng": set(),
-    "contracts": {"errors"},
+    "camera": set(),
+    "contracts": {"errors", "camera"},
     "schema": {"errors"},
     "registry": FOUNDATION,
     "testing": FOUNDATION,
@@ -30,6 +31,7 @@ LAYERS: dict[str, set[str]] = {
     "rendering": FOUNDATION | {"io", "geometry"},
     "metrics": FOUNDATION | {"io", "geometry", "rendering"},
     "masking": FOUNDATION | {"io", "geometry"},
+    "encoders": FOUNDATION | {"io"},
     "data": FOUNDATION | {"io", "geometry", "rendering", "registry"},
     "analysis": FOUNDATION | {"io"},
     "engine": FOUNDATION | {"io", "geometry", "rendering", "metrics", "masking", "data", "registry", "analysis"},
@@ -40,7 +42,7 @@ LAYERS: dict[str, set[str]] = {
     | {"io", "geometry", "rendering", "metrics", "masking", "data", "registry", "analysis", "engine", "reporting"}
     | {"leaderboard"},
     "__main__": {"cli"},
-    "__init__": set(),
+    "__init__": {"analysis"},
 }
 BASELINES_MAY = FOUNDATION | {"io", "geometry", "rendering", "data", "registry"}
 
