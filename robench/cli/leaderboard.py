@@ -27,6 +27,17 @@ def verify(
         list[Path] | None,
         typer.Option("--rows", help="File of rows of an entry whose rows lie elsewhere; several times for several."),
     ] = None,
+    samples: Annotated[
+        int, typer.Option("--rerun", min=0, help="Also run so many samples of each entry again, on CPU.")
+    ] = 0,
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="With --rerun: data set of a board; several times for several.")
+    ] = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option("--checkpoint", help="With --rerun: weights of a model that does not bring its own."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="With --rerun: of the draw of samples.")] = 0,
     json_: _work.JsonOption = False,
 ) -> None:
     """Recompute every value of every table from the published rows, and check hashes, licences, tracks and versions.
@@ -35,10 +46,20 @@ def verify(
     """
     import json
 
+    from robench.errors import UsageError
     from robench.leaderboard.verify import to_json
     from robench.leaderboard.verify import verify as verified
 
+    if bool(samples) != bool(data):
+        raise UsageError("Samples are run again on data", got="--rerun or --data alone", expected="both, or neither")
     verdict = verified(folder, rows or ())
+    if samples:
+        from robench.leaderboard.board import files_by_sha
+        from robench.leaderboard.rerun import Means
+        from robench.leaderboard.verify import verify_by_rerun
+
+        means = Means(samples, seed, data or (), files_by_sha(checkpoint or ()))
+        verdict.findings += verify_by_rerun(folder, means, rows or ())
     if json_:
         typer.echo(json.dumps(to_json(verdict), indent=2))
     else:

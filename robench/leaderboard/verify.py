@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from robench.errors import Mismatch, NotComparable, RobenchError, UsageError, printable
 from robench.leaderboard.board import (
@@ -31,6 +31,9 @@ from robench.leaderboard.checks import contradictions, problems
 from robench.leaderboard.columns import TABLES, names
 from robench.leaderboard.entry import Entry
 from robench.leaderboard.stale import stale_parts
+
+if TYPE_CHECKING:
+    from robench.leaderboard.rerun import Means
 
 Kind = Literal["mismatch", "stale", "note"]
 _MANY = 200
@@ -126,6 +129,34 @@ def readable_entries(root: Path, elsewhere: Mapping[str, Path]) -> Iterator[tupl
                 yield board, read_entry(board, run_id, elsewhere)
             except Mismatch:
                 continue  # `verify` names it
+
+
+def verify_by_rerun(root: Path, means: Means, rows: Sequence[Path] = ()) -> list[Finding]:
+    """Run samples of every entry again, and return what came of it; an entry that cannot be run here is a note.
+
+    Args:
+        root: Folder of the boards.
+        means: How many samples, and what they are run with.
+        rows: As in `verify`.
+    """
+    from robench.leaderboard.rerun import NotRerun, rerun  # brings the engine, which verifying alone does not need
+
+    found = []
+    for board, entry in readable_entries(root, files_by_sha(rows)):
+        path = board.name(board.entry(entry.record.run_id))
+        try:
+            made = rerun(entry, means)
+        except NotRerun as error:
+            found.append(Finding("note", path, f"not run again: {error}"))
+            continue
+        told = f"run again: {made.values} values, the largest difference {100 * made.largest:.3g} %"
+        found.append(Finding("note", path, told))
+        every = [
+            Finding("mismatch", path, "comes out otherwise", one.cell, one.what, one.got, one.expected)
+            for one in made.differences
+        ]
+        found += _few(every, path)
+    return found
 
 
 def _stray(root: Path, path: Path, why: str) -> Finding:
