@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_args, ove
 from robench.errors import EnvironmentNotReady, UsageError
 
 if TYPE_CHECKING:
-    from robench.contracts import CardLike, Corruption, Dataset, Masker, Metric, Reconstructor
+    from robench.contracts import CardLike, Corruption, Dataset, Encoder, Masker, Metric, Reconstructor
 
-Kind = Literal["models", "corruptions", "maskers", "metrics", "datasets"]
+Kind = Literal["models", "corruptions", "maskers", "encoders", "metrics", "datasets"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _PROTOCOLS: Mapping[Kind, str] = {
     "models": "Reconstructor",
     "corruptions": "Corruption",
     "maskers": "Masker",
+    "encoders": "Encoder",
     "metrics": "Metric",
     "datasets": "Dataset",
 }
@@ -118,6 +119,8 @@ def load(kind: Literal["models"], name: str) -> Reconstructor: ...
 def load(kind: Literal["corruptions"], name: str) -> Corruption: ...
 @overload
 def load(kind: Literal["maskers"], name: str) -> Masker: ...
+@overload
+def load(kind: Literal["encoders"], name: str) -> Encoder: ...
 @overload
 def load(kind: Literal["metrics"], name: str) -> Metric: ...
 @overload

@@ -29,6 +29,7 @@ from robench.contracts import (
     Dataset,
     Degenerate,
     Depth,
+    Encoder,
     Failure,
     Image,
     Mask,
@@ -218,6 +219,44 @@ def check_masker(masker: Masker, device: str = "cpu", image: Image | None = None
                 assert np.array_equal(first, second), "the same picture gets two masks"
         finally:
             masker.close()
+
+
+def check_encoder(encoder: Encoder, weights: Path | None = None, device: str = "cpu") -> None:
+    """Check that an encoder opens strictly, gives unit vectors that no batch changes, and lets gradients through.
+
+    Args:
+        encoder: The plug-in, not opened.
+        weights: A file or folder, or None for where the encoder itself looks.
+        device: Where to open it.
+    """
+    assert isinstance(encoder, Encoder)
+    check_card(encoder.card)
+    dim, side = (encoder.card.extra.get(field) for field in ("dim", "input_size"))
+    assert isinstance(dim, int), f"card.extra['dim'] is {dim!r}"
+    assert isinstance(side, int), f"card.extra['input_size'] is {side!r}"
+    pictures = [example_image(), example_image((64, 64))[:, ::-1].copy(), np.zeros((48, 64, 3), np.uint8)]
+    for picture in pictures:
+        picture.setflags(write=False)
+    with untouched_global_state():
+        report = encoder.open(device, weights)
+        assert DEVICE.fullmatch(report.device), f"open() says that it uses the device '{report.device}'"
+        assert re.fullmatch("[0-9a-f]{64}", report.checkpoint_sha256), "open() gives no sha256 of the weights"
+        try:
+            together, alone = encoder.embed(pictures), encoder.embed(pictures[1:2])
+            torch = importlib.import_module("torch")
+            leaf = torch.full((1, 3, side, side), 0.5, device=report.device, requires_grad=True)
+            power = encoder.features(leaf).square().sum()
+            assert power.requires_grad, "no gradient reaches the picture"
+            slope = torch.autograd.grad(power, leaf)[0]
+        finally:
+            encoder.close()
+    assert together.shape == (3, dim), f"three pictures get vectors of shape {together.shape}, not (3, {dim})"
+    assert together.dtype == np.float32, f"vectors are {together.dtype}"
+    lengths = np.linalg.norm(together, axis=1)
+    assert np.allclose(lengths, 1, atol=1e-5), f"vectors have lengths {lengths.tolist()}, not one"
+    assert np.array_equal(together[1], alone[0]), "the batch changes a vector"
+    assert not np.allclose(together[0], together[1]), "different pictures get the same vector"
+    assert bool(torch.isfinite(slope).all() & (slope != 0).any()), "the picture's gradient is zero or not finite"
 
 
 def check_metric(metric: Metric) -> None:

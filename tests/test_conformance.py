@@ -12,7 +12,7 @@ import pytest
 from robench import registry, testing
 from robench.errors import EnvironmentNotReady, RobenchError, UsageError
 
-WITHOUT_WEIGHTS = {"pifu"}
+WITHOUT_WEIGHTS = {"pifu", "pifuhd"}
 """Models that run on the user's checkpoint: without one they must say what they need."""
 
 
@@ -61,6 +61,20 @@ def test_masker(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         assert not list(tmp_path.rglob("*.onnx"))
         return
     testing.check_masker(masker)
+
+
+@pytest.mark.parametrize("name", names("encoders"))
+def test_encoder(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    encoder = registry.load("encoders", name)
+    if "parameters" in encoder.card.extra and encoder.card.extra["parameters"] > 10**7:
+        # Its weights do not come with robench: it must say so, and must not fetch them.
+        monkeypatch.setenv("ROBENCH_WEIGHTS", str(tmp_path))
+        monkeypatch.setattr("robench.io.weights.hub_cache", lambda repository: None)
+        testing.check_card(encoder.card)
+        with pytest.raises(EnvironmentNotReady, match=f"{re.escape(name)}.*hf download"):
+            encoder.open("cpu")
+        return
+    testing.check_encoder(encoder)
 
 
 @pytest.mark.parametrize("name", names("models"))

@@ -26,8 +26,8 @@ def weights(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="I accept the licence; do not ask.")] = False,
 ) -> None:
     """Show the licence of a masking network's weights, ask, download them and check their hash."""
+    from robench.io.weights import weights_folder
     from robench.masking.rembg import fetch, networks
-    from robench.masking.weights import weights_folder
     from robench.registry import unknown_name
 
     known = networks()

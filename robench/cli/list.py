@@ -21,7 +21,7 @@ def list_(
     origin: Annotated[bool, typer.Option("--origin", help="Also the package and module that each comes from.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")] = False,
 ) -> None:
-    """List what is installed: models, corruptions, maskers, metrics, datasets, recipes.
+    """List what is installed: models, corruptions, maskers, encoders, metrics, datasets, recipes.
 
     A plug-in that cannot be loaded is listed as broken, with the reason; the others work.
     """

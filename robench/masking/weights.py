@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import EnvironmentNotReady, Mismatch, UsageError
+from robench.io.weights import WEIGHTS_VARIABLE, weights_folder
 
-WEIGHTS_VARIABLE = "ROBENCH_WEIGHTS"
 SHIPPED = Path(__file__).parent / "weights"
 """The folder of weights that come with robench."""
 
@@ -53,17 +53,6 @@ class Network:
     def file(self) -> str:
         """The ONNX file's name."""
         return f"{self.name}.onnx"
-
-
-def weights_folder() -> Path:
-    """Return the folder where weights are looked up first and fetched to.
-
-    It is ``$ROBENCH_WEIGHTS``, else ``robench/weights`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
-    """
-    chosen = os.environ.get(WEIGHTS_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "robench" / "weights"
 
 
 def session_class(network: Network) -> Any:
