@@ -48,21 +48,10 @@ class _Base:
 
     def _open(self, device: str, weights: Path) -> OpenReport:
         from baselines.pifu.checkpoint import load_weights
+        from baselines.pifu.device import working_device
         from baselines.pifu.predict import Predictor
-        from baselines.pifu.reconstruct import check_resolution
-        from baselines.pifu.training import resolve_device
 
-        try:
-            check_resolution(self.resolution)
-        except ValueError as error:
-            raise UsageError("The grid of PIFu cannot have this resolution", got=str(error)) from error
-        target = resolve_device(device)
-        if self.precision == "tf32" and target.type != "cuda":
-            raise UsageError(
-                "TF32 is an arithmetic of CUDA devices",
-                got=f"precision=tf32 on '{target}'",
-                hint="--model-option precision=float32",
-            )
+        target = working_device(device, self.resolution, self.precision, "PIFu")
         loaded = load_weights(weights)
         if loaded.config.num_views != 1:
             raise UsageError(

@@ -92,7 +92,7 @@ def prepare(image: Image, mask: Mask, camera: Camera, size: int, crop: Crop = "n
     box = (left - x0, top - y0, left - x0 + side, top - y0 + side)
     out = []
     for array in (image, soft):
-        canvas = _window(array, x0, y0, x1, y1)
+        canvas = window(array, x0, y0, x1, y1)
         # Bilinear with antialiasing, as the published loader resizes.
         out.append(np.asarray(Pil.fromarray(canvas).resize((size, size), Pil.Resampling.BILINEAR, box=box)))
     ratio = size / side
@@ -102,7 +102,8 @@ def prepare(image: Image, mask: Mask, camera: Camera, size: int, crop: Crop = "n
     return Prepared(out[0], out[1], moved, cropped)
 
 
-def _window(array: NDArray[np.uint8], x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
+def window(array: NDArray[np.uint8], x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
+    """Return columns x0 to x1 and rows y0 to y1, ends excluded, of a (H, W, ...) array; 0 beyond its edges."""
     height, width = array.shape[:2]
     canvas = np.zeros((y1 - y0, x1 - x0, *array.shape[2:]), np.uint8)
     a, b, c, d = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
