@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,11 @@ from robench.io.meshes import write_mesh
 from robench.reporting import examples
 from robench.reporting.html import pictures
 from robench.reporting.report import write_report
+from tests.robench.browser import chromium
 
+__all__ = ["chromium"]
 ATTACK = "<b>a</b><a href=https://example.org>b</a><img src=x onerror=alert(1)>"
 KEPT = [("clean", 0), ("fog_3d", 1), ("fog_3d", 3), ("camera_roll", 1), ("camera_roll", 3)]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -86,19 +85,3 @@ def page_file(tmp_path_factory: pytest.TempPathFactory, kept_run: Any, true_ball
         report = write_report(runs, folder / "report", ["html"])
     assert report.files == [folder / "report" / "report.html"]
     return report.files[0]
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """A headless Chromium; skipped with the reason where there is none."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        found = next(filter(None, map(shutil.which, BROWSERS)), None) or driver.chromium.executable_path
-        if not Path(found).exists():
-            pytest.skip("no Chromium here (apt-get install chromium, or playwright install chromium)")
-        # The sandbox refuses to run as root; WebGL is drawn by the processor.
-        flags = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        browser = driver.chromium.launch(executable_path=found, args=flags + ["--no-sandbox"] * (os.geteuid() == 0))
-        yield browser
-        browser.close()

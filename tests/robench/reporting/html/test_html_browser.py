@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +10,10 @@ import pandas as pd
 import pytest
 
 from robench.reporting.report import write_report
+from tests.robench.browser import PHONE, Watched, check_names
 
 ATTACK = "<b>a</b><a href=https://example.org>b</a><img src=x onerror=alert(1)>"
 """The name of one of the models."""
-
-
-class Watched:
-    """A page and what went wrong or out of it."""
-
-    def __init__(self, browser: Any, file: Path, **options: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
-        self.page = self.context.new_page()
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        self.dialogs: list[str] = []
-        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("dialog", self._dialog)
-        self.page.goto(file.as_uri())
-        self.page.wait_for_selector("html[data-ready]", timeout=30_000)
-
-    def _dialog(self, dialog: Any) -> None:
-        self.dialogs.append(dialog.message)
-        dialog.dismiss()
-
-    def silent(self, file: Path) -> None:
-        outside = [url for url in self.requests if not url.startswith(("data:", "blob:"))]
-        assert (self.errors, outside, self.dialogs) == ([], [file.as_uri()], [])
 
 
 @pytest.fixture
@@ -208,8 +183,7 @@ def test_a_failed_sample_says_why_and_shows_the_truth(watched: Watched) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_in_both_colours(chromium: Any, page_file: Path, scheme: str) -> None:
-    phone = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
-    watched = Watched(chromium, page_file, color_scheme=scheme, **phone)
+    watched = Watched(chromium, page_file, color_scheme=scheme, **PHONE)
     page = watched.page
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     paper, ink = (page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("backgroundColor", "color"))
@@ -223,19 +197,7 @@ def test_it_fits_a_phone_in_both_colours(chromium: Any, page_file: Path, scheme:
 
 
 def test_everything_that_can_be_operated_has_a_name(watched: Watched) -> None:
-    nameless = watched.page.evaluate(
-        """() => [...document.querySelectorAll("button, a[href], select, input")]
-            .filter((item) => !item.closest(".js-plotly-plot"))
-            .filter((item) => !(item.textContent.trim() || item.getAttribute("aria-label") || item.closest("label")))
-            .map((item) => item.outerHTML)"""
-    )
-    assert nameless == []
-    assert watched.page.evaluate("[...document.querySelectorAll('img')].every((item) => item.hasAttribute('alt'))")
-    levels = watched.page.evaluate(
-        "[...document.querySelectorAll('main h1, main h2, main h3')].map((h) => Number(h.tagName[1]))"
-    )
-    assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in pairwise(levels))
+    check_names(watched.page)
 
 
 @pytest.mark.parametrize("kind", ["clean alone", "no value", "no clean"])
