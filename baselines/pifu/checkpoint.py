@@ -78,7 +78,7 @@ def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str, hint: s
     Raises:
         UsageError: Naming every missing, unexpected and misshapen key, or values that are not finite.
     """
-    _check_fit(net, state, source, hint)
+    check_fit(net, state, source, hint)
     own = net.state_dict()
     with torch.no_grad():
         for group in alias_groups(net):
@@ -90,7 +90,7 @@ def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str, hint: s
             own[group[0]].copy_(given[0])
 
 
-def _check_fit(net: nn.Module, state: Mapping[str, Tensor], source: str, hint: str) -> None:
+def check_fit(net: nn.Module, state: Mapping[str, Tensor], source: str, hint: str) -> None:
     """Compare names and shapes; errors as in `load_state`."""
     groups = alias_groups(net)
     own = net.state_dict()
@@ -263,7 +263,7 @@ def filled(net_class: Callable[[C], N], config: C, state: Mapping[str, Tensor], 
     if (count := count_parameters(outline)) > _MOST_PARAMETERS:
         expected = f"at most {_MOST_PARAMETERS:,}"
         raise UsageError(f"The options of {source} make a network of {count:,} parameters", expected=expected)
-    _check_fit(outline, state, source, hint)
+    check_fit(outline, state, source, hint)
     net = blank(net_class, config)
     load_state(net, state, source, hint)
     net.eval()
@@ -304,6 +304,25 @@ def save_weights(
     write_bytes_atomic(path, save(tensors, metadata=metadata))
 
 
+def read_own(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Read a safetensors file: its metadata and its tensors.
+
+    Raises:
+        UsageError: If it is damaged.
+    """
+    from safetensors import safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return dict(file.metadata() or {}), {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise UsageError(
+            f"{path} is not a readable safetensors file",
+            got=f"{type(error).__name__}: {_first_line(error)}",
+            hint="download or train it again",
+        ) from error
+
+
 def load_own(path: Path) -> Weights:
     """Load a file that `save_weights` wrote; weights become float32.
 
@@ -311,24 +330,13 @@ def load_own(path: Path) -> Weights:
         EnvironmentNotReady: If there is no such file.
         UsageError: If it is damaged, of another format or does not fit its own options.
     """
-    from safetensors import safe_open
-
     if not path.is_file():
         raise EnvironmentNotReady(
             "The weights of pifu-mini are not there",
             got=f"no file {path}",
             hint="robench train pifu --config baselines/pifu/configs/mini.yaml --data DIR, then --checkpoint FILE",
         )
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  (not a mapping)
-    except Exception as error:
-        raise UsageError(
-            f"{path} is not a readable safetensors file",
-            got=f"{type(error).__name__}: {_first_line(error)}",
-            hint="download or train it again",
-        ) from error
+    metadata, state = read_own(path)
     if metadata.get("format") != FORMAT:
         raise UsageError(f"{path} holds no PIFu", got=f"format {metadata.get('format')!r}", expected=repr(FORMAT))
     try:

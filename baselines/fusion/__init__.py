@@ -1,0 +1,1 @@
+"""PIFu with 2D priors."""
