@@ -27,6 +27,15 @@ def report(
     reference: Annotated[
         Path | None, typer.Option("--reference", help="Run of the reference model (mean-body) to compare with.")
     ] = None,
+    true_masks: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--true-masks",
+            metavar="RUN",
+            help="A reported model with --masker given, on the same cells: which part of a loss is the mask's. "
+            "One for each model.",
+        ),
+    ] = None,
     image_format: Annotated[
         str, typer.Option("--image-format", help="Plots to write: svg, png, pdf, separated by commas.")
     ] = "svg,png,pdf",
@@ -39,8 +48,9 @@ def report(
 
     from robench.cli._work import say
     from robench.errors import UsageError
+    from robench.reporting.causes import cause_blocks, cause_notes
     from robench.reporting.report import write_report
-    from robench.reporting.tables import print_table
+    from robench.reporting.tables import print_blocks, print_table
 
     if not 0 < level < 1:
         raise UsageError("The level must lie between 0 and 1", got=str(level), expected="such as 0.95")
@@ -51,12 +61,15 @@ def report(
         plots=plots,
         metrics=_names(metrics),
         reference=reference,
+        true_masks=true_masks or [],
         image_formats=_names(image_format),
         level=level,
         resamples=resamples,
         seed=seed,
     )
     print_table(made.table, Console())
+    if true_masks and len(made.causes):
+        print_blocks(cause_blocks(made.causes), cause_notes(made.causes), Console())
     for warning in made.warnings:
         say(f"Note: {warning}", err=True)
     typer.echo(f"Wrote {len(made.files)} files to {made.folder}", err=True)

@@ -9,6 +9,7 @@ from robench.analysis.comparison import Comparison
 from robench.analysis.decomposition import PARTS
 from robench.analysis.intervals import Interval
 from robench.errors import printable
+from robench.reporting.causes import LABELS, where
 from robench.reporting.labels import MISSING, corruption_label, interval, number
 
 _MEASURES = {
@@ -19,14 +20,6 @@ _MEASURES = {
     "rr": "RR",
     "mce": "mCE",
     "relative_mce": "Relative mCE",
-}
-_PARTS = {
-    "loss": "Loss",
-    "mask": "Mask",
-    "alignment": "Alignment",
-    "shape": "Shape",
-    "rest": "Alignment and shape",
-    "camera": "Truth not moved",
 }
 
 
@@ -43,7 +36,7 @@ def extras(found: Comparison) -> list[Extra]:
     made = []
     if found.measures:
         made.append(_measures(found))
-    if found.parts is not None:
+    if found.parts is not None and len(found.parts):
         made.append(_parts(found))
     return made
 
@@ -74,14 +67,13 @@ def _measures(found: Comparison) -> Extra:
 def _parts(found: Comparison) -> Extra:
     table = found.parts
     assert table is not None
-    shown = {name: head for name, head in _PARTS.items() if table[name].notna().any()}
+    shown = {name: head for name, head in LABELS.items() if table[name].notna().any()}
     if {"alignment", "shape"} <= set(shown):
         shown.pop("rest", None)
     rows = []
     for _, row in table.iterrows():
-        name = "all corruptions" if row["corruption"] == "all" else corruption_label(str(row["corruption"]))
         cells = [_spread(Interval(row[part], row[f"{part}_lo"], row[f"{part}_hi"], 0, ""), sign=True) for part in shown]
-        rows.append([printable(name), *cells])
+        rows.append([printable(where(str(row["corruption"]))), *cells])
     metric = found.lines[0].endpoint.metric
     title = f"Where the losses of {found.cand.model} come from ({metric}, corrupted minus clean)"
     return Extra(printable(title), ["Where", *shown.values()], rows)

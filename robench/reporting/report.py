@@ -10,15 +10,19 @@ from typing import Any
 import pandas as pd
 
 from robench.analysis import degradation_table, read_rows, summary
+from robench.analysis.causes import cause_table
 from robench.analysis.degradation import METRICS
+from robench.analysis.provenance import Run, open_run
 from robench.data.ids import safe_id
 from robench.errors import RobenchError, UsageError
-from robench.io.files import write_text_atomic
+from robench.io.files import read_json, write_text_atomic
 from robench.reporting import plots as plotting
+from robench.reporting.cause_bars import cause_bars
+from robench.reporting.causes import cause_blocks, cause_notes
 from robench.reporting.html.page import html_page
 from robench.reporting.labels import metric_label, number, unit_label
 from robench.reporting.paper import to_paper_latex
-from robench.reporting.tables import to_csv, to_latex, to_markdown
+from robench.reporting.tables import latex_of, markdown_of, to_csv, to_latex, to_markdown
 
 FORMATS = ("md", "csv", "latex", "html")
 HTML = "report.html"
@@ -30,12 +34,14 @@ class Report:
 
     Attributes:
         table: One row a corruption and metric.
+        causes: Where the losses come from; empty where nothing tells (`robench.analysis.causes.cause_table`).
         folder: Where the files are.
         files: Files written.
         warnings: What a reader of the numbers should know.
     """
 
     table: pd.DataFrame
+    causes: pd.DataFrame
     folder: Path
     files: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -49,6 +55,7 @@ def write_report(
     plots: bool | None = None,
     metrics: Sequence[str] = METRICS,
     reference: Path | None = None,
+    true_masks: Sequence[Path] = (),
     image_formats: Sequence[str] = plotting.FORMATS,
     **settings: Any,
 ) -> Report:
@@ -62,6 +69,7 @@ def write_report(
             only format, whose page has plots of its own.
         metrics: Metrics to tabulate.
         reference: Run folder of the named reference (mean-body), for `rce`.
+        true_masks: Run folders of the same models with the true masks, which tell what a loss is the masks' part of.
         image_formats: Of ``svg``, ``png``, ``pdf``, where `formats` has none of them.
         **settings: ``level``, ``resamples``, ``seed`` of `robench.analysis.degradation_table`.
 
@@ -84,14 +92,18 @@ def write_report(
         raise UsageError("There is no such format", got=", ".join(unknown), expected=expected)
     if out is None and len(runs) != 1:
         raise UsageError("A report of several runs needs a folder of its own", hint="--out FOLDER")
-    rows = pd.concat([read_rows(run) for run in runs], ignore_index=True)
-    settings["reference"] = None if reference is None else read_rows(reference)
-    table = degradation_table(rows, metrics, **settings)
+    opened = [_opened(Path(run)) for run in runs]
+    rows = pd.concat([run.rows for run in opened], ignore_index=True)
+    other = None if reference is None else read_rows(reference)
+    table = degradation_table(rows, metrics, reference=other, **settings)
+    causes = cause_table(opened, [open_run(run) for run in true_masks], metrics, **settings)
     folder = out if out is not None else Path(runs[0]) / "report"
-    report = Report(table, folder, warnings=[text for run in runs for text in _warnings(Path(run))])
+    report = Report(table, causes, folder, warnings=[text for run in opened for text in _warnings(run)])
+    if true_masks and not len(causes):
+        report.warnings.append("No loss can be told apart: there is no corrupted sample with a clean one beside it.")
 
-    fine = degradation_table(rows, metrics, by="severity", **settings)
-    headline = summary(rows, metrics, **settings)
+    fine = degradation_table(rows, metrics, by="severity", reference=other, **settings)
+    headline = summary(rows, metrics, reference=other, **settings)
     texts = {
         "md": {"degradation.md": to_markdown(table)},
         "latex": {"degradation.tex": to_latex(table), "paper.tex": to_paper_latex(table)},
@@ -101,8 +113,13 @@ def write_report(
             "summary.csv": to_csv(headline),
         },
     }
+    if len(causes):
+        under = cause_notes(causes)
+        texts["md"]["decomposition.md"] = markdown_of(cause_blocks(causes), under)
+        texts["latex"]["decomposition.tex"] = latex_of(cause_blocks(causes), under)
+        texts["csv"]["decomposition.csv"] = to_csv(causes)
     if "html" in formats:
-        page = html_page([Path(run) for run in runs], rows, table, fine, headline, report.warnings)
+        page = html_page([Path(run) for run in runs], rows, table, fine, headline, causes, report.warnings)
         texts["html"] = {HTML: page.text}
         report.warnings += page.warnings
     for name in formats:
@@ -122,6 +139,9 @@ def _draw(report: Report, fine: pd.DataFrame, folder: Path, image_formats: Seque
             bars, curves = plotting.bar_plot(report.table, metric), plotting.severity_curves(fine, metric)
             report.files += plotting.save(bars, folder / f"bars_{safe_id(metric)}", image_formats)
             report.files += plotting.save(curves, folder / f"severity_{safe_id(metric)}", image_formats)
+    for metric in dict.fromkeys(report.causes["metric"]):
+        bars = cause_bars(report.causes, metric)
+        report.files += plotting.save(bars, folder / f"decomposition_{safe_id(metric)}", image_formats)
 
 
 def _grids(report: Report, run: Path, folder: Path, image_formats: Sequence[str], *, several: bool) -> None:
@@ -156,19 +176,24 @@ def _captions(rows: pd.DataFrame, sample_id: str, table: pd.DataFrame) -> dict[t
     }
 
 
-def _warnings(run: Path) -> list[str]:
-    """Return what ``run.json`` says against taking the numbers as final."""
-    from robench.io.files import read_json
+def _opened(path: Path) -> Run:
+    """Read a run; its ``run.json`` may be missing or damaged, which costs no number and is a warning."""
+    rows, about = read_rows(path), None
+    if (path / "run.json").is_file():
+        about = read_json(path / "run.json")
+    return Run(path, rows, about if isinstance(about, dict) else {})
 
-    if not (run / "run.json").is_file():
-        return [f"{run} has no run.json: nothing says how it was made."]
-    about = read_json(run / "run.json")
-    data = about.get("dataset") if isinstance(about, dict) else None
-    if not isinstance(data, dict | None):
-        return [f"{run / 'run.json'} is damaged: nothing says how the run was made."]
+
+def _warnings(run: Run) -> list[str]:
+    """Return what ``run.json`` says against taking the numbers as final."""
+    record = run.path / "run.json"
+    if not record.is_file():
+        return [f"{run.path} has no run.json: nothing says how it was made."]
+    if not run.about or not isinstance(run.about.get("dataset"), dict | None):
+        return [f"{record} is damaged: nothing says how the run was made."]
     found = []
-    if about.get("state") not in (None, "complete"):
-        found.append(f"{run} is not finished: these numbers are of the samples done so far.")
-    if (data or {}).get("partial"):
-        found.append(f"{run} is partial: it was limited to some of the data set's samples.")
+    if run.unfinished:
+        found.append(f"{run.path} is not finished: these numbers are of the samples done so far.")
+    if run.partial:
+        found.append(f"{run.path} is partial: it was limited to some of the data set's samples.")
     return found

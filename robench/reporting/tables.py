@@ -170,7 +170,8 @@ def _terminal_table(title: str, names: list[str], columns: list[Column]) -> Tabl
         padding=(0, 1, 0, 0),
         collapse_padding=True,
     )
-    shown.add_column("Corruption", overflow="fold")
+    # Intervals may break at their comma; a name that breaks is hard to read.
+    shown.add_column("Corruption", overflow="fold", min_width=min(16, max(map(len, names), default=0)))
     for column in columns:
         head = column.group if column.title == "value" else column.title.replace(" ", "\n")
         shown.add_column(Text(head), justify="right", vertical="top", overflow="fold")

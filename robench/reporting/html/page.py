@@ -11,6 +11,8 @@ import pandas as pd
 
 from robench.analysis import read_rows, scored
 from robench.errors import printable
+from robench.reporting.causes import cause_notes
+from robench.reporting.html.causes import cause_data, causes_sheet
 from robench.reporting.html.facts import facts_of
 from robench.reporting.html.names import Series, known, script_json, series_names, series_of
 from robench.reporting.html.samples import gather, scores_of
@@ -28,7 +30,7 @@ from robench.reporting.tables import notes, to_csv
 
 LIMIT = 15_000_000
 """Bytes that a page may have."""
-SCRIPTS = ("core.js", "tables.js", "heat.js", "curves.js", "view3d.js", "samples.js", "main.js")
+SCRIPTS = ("core.js", "tables.js", "heat.js", "curves.js", "causes.js", "view3d.js", "samples.js", "main.js")
 """In the order in which they run."""
 _NUMBERS = (
     "value",
@@ -64,6 +66,7 @@ def html_page(
     table: pd.DataFrame,
     fine: pd.DataFrame,
     headline: pd.DataFrame,
+    causes: pd.DataFrame,
     warnings: Sequence[str] = (),
 ) -> Page:
     """Return the report of runs as one HTML file.
@@ -74,6 +77,7 @@ def html_page(
         table: ``degradation_table(rows, by="corruption")``.
         fine: ``degradation_table(rows, by="severity")``.
         headline: ``summary(rows)``.
+        causes: ``cause_table`` of the runs; empty where nothing tells where a loss comes from.
         warnings: What a reader of the numbers should know.
 
     Returns:
@@ -93,6 +97,7 @@ def html_page(
             conditions_table(fine, names),
             worst_table(rows, names, metrics[0]),
             failures_table(rows, names),
+            *([causes_sheet(causes, names)] if len(causes) else []),
         )
     }
     data: dict[str, Any] = {
@@ -100,6 +105,7 @@ def html_page(
         "metrics": [_metric(table, name) for name in metrics],
         "overview": _conditions(table, series),
         "conditions": _conditions(fine, series),
+        "causes": cause_data(causes, series),
         "csv": {**{found.name: found.csv for found in tables.values()}, "degradation": to_csv(table)},
         "samples": {},
     }
@@ -115,6 +121,8 @@ def html_page(
         "failure_counts": failure_counts(tables["failures"]),
         "warnings": [_without_paths(text, runs) for text in warnings],
         "curves": _has_curves(fine),
+        "causes": data["causes"],
+        "cause_notes": cause_notes(causes) if len(causes) else [],
     }
     bare = rendered("page.html.j2", context | {"data": script_json(data)}, texts)
     scores = scores_of(rows, series, metrics)

@@ -16,5 +16,6 @@ follow(drawHeat);
 follow(drawOverview);
 follow(drawLegend);
 follow(drawPanels);
+follow(drawCauses);
 startSamples();
 document.documentElement.dataset.ready = "yes";
