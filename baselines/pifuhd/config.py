@@ -78,7 +78,11 @@ class PifuHDConfig:
                 raise UsageError(what, got=str(getattr(self, name)))
         if not self.z_size > 0:
             raise UsageError("PIFuHD's option 'z_size' must be positive", got=str(self.z_size))
-        _ = self.coarse, self.fine  # which check the rest
+        for level in ("coarse", "fine"):
+            try:
+                getattr(self, level)  # which checks the rest
+            except UsageError as error:
+                raise UsageError(f"PIFuHD's {level} level cannot be like this", got=str(error)) from error
         for name, layers in (("skips", self.mlp), ("fine_skips", self.fine_mlp)):
             numbers = getattr(self, name)
             if not all(1 <= number < len(layers) for number in numbers):
