@@ -1,4 +1,4 @@
-"""``robench leaderboard``: check the published boards, and compute them anew."""
+"""``robench leaderboard``: check the published boards, compute them anew, and make their site."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder o
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command line."""
-    group = typer.Typer(no_args_is_help=True, help="Check the leaderboards, and compute them anew.")
+    group = typer.Typer(no_args_is_help=True, help="Check the leaderboards, compute them anew, make their site.")
     group.command("verify")(verify)
     group.command("recompute")(recompute)
+    group.command("build")(build)
     app.add_typer(group, name="leaderboard")
 
 
@@ -81,3 +82,19 @@ def recompute(folder: FolderArgument = Path("leaderboards")) -> None:
     for path in changed:
         _work.say(f"wrote {path}")
     _work.say(f"{folder}: {len(changed)} files changed")
+
+
+def build(
+    folder: FolderArgument = Path("leaderboards"),
+    out: Annotated[Path, typer.Option("--out", help="Folder of the site; an older site there is replaced.")] = Path(
+        "site"
+    ),
+) -> None:
+    """Make a static site: an index, a page a board and a page a model, which open from a disk without a network.
+
+    The same folder gives the same bytes. It shows what the tables say: run `robench leaderboard verify` first.
+    """
+    from robench.leaderboard.site.build import build_site
+
+    site = build_site(folder, out)
+    _work.say(f"{site.index}: {site.boards} boards, {site.models} models")
