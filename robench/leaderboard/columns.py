@@ -114,7 +114,9 @@ PER_CORRUPTION_COLUMNS: tuple[Column, ...] = (
     Column("lo", "float64", "95 % interval over subjects, lower bound", "unit"),
     Column("hi", "float64", "and upper bound", "unit"),
     Column("n", "int64", "subjects", "subjects"),
-    Column("failure_rate", "float64", "share of pictures on which it failed", "1"),
+    Column(
+        "failure_rate", "float64", "share of pictures on which it failed; they count with the declared penalty", "1"
+    ),
 )
 """`PER_CORRUPTION`: a line a run, metric, corruption and severity."""
 

@@ -199,7 +199,7 @@ class _Plan:
 
 def _planned(board: Place, candidates: Sequence[_Candidate], wishes: Wishes) -> _Plan:
     """Compute what a board will be with runs on it."""
-    if board.folder.exists() and not board.folder.resolve().is_relative_to(board.root.resolve()):
+    if not board.folder.resolve().is_relative_to(board.root.resolve()):
         raise Mismatch(f"{board.folder} leads out of {board.root}", expected="no link")
     stored = {run_id: read_entry(board, run_id, {}) for run_id in entry_ids(board)}
     fresh = {each.run.run_id: each for each in candidates}
@@ -211,10 +211,8 @@ def _planned(board: Place, candidates: Sequence[_Candidate], wishes: Wishes) -> 
     for run_id in drafts:
         entries[run_id] = _with_lines(entries[run_id], list(entries.values()))
     every = [entries[run_id] for run_id in sorted(entries)]
-    for problem in contradictions(every):
-        raise problem
-    files = _tables(board, every)
     made = [entries[run_id] for run_id in fresh]
+    card: dict[str, bytes] = {}
     if (board.folder / CARD).exists():
         text = read_bytes(board.folder / CARD).decode("utf-8", "replace")
         for entry in made:
@@ -222,12 +220,14 @@ def _planned(board: Place, candidates: Sequence[_Candidate], wishes: Wishes) -> 
     elif stored:
         raise Mismatch(f"{board.folder} has entries, but no {CARD}", hint="git checkout it")
     else:
-        files = {CARD: card_text(made).encode(), **files}
+        card = {CARD: card_text(made).encode()}
+    for problem in contradictions(every):
+        raise problem
     told = [
         (entry, _data(entry, fresh[run_id], stored.get(run_id)), _change(entry, stored.get(run_id)))
         for run_id, entry in ((entry.record.run_id, entry) for entry in made)
     ]
-    return _Plan(board, told, files)
+    return _Plan(board, told, card | _tables(board, every))
 
 
 def _draft(each: _Candidate, before: Entry | None, wishes: Wishes) -> Entry:

@@ -72,12 +72,14 @@ class Means:
         seed: Of the draw of samples and conditions.
         data: Folders of data sets.
         checkpoints: Files of weights by their SHA-256, for models that do not bring theirs.
+        in_process: Open the models in this process, for a debugger.
     """
 
     count: int
     seed: int
     data: Sequence[Path]
     checkpoints: Mapping[str, Path]
+    in_process: bool = False
 
 
 def rerun(entry: Entry, means: Means) -> Rerun:
@@ -239,6 +241,7 @@ def _options(
         quiet=True,
         threads=facts["threads"],
         jobs=0,
+        in_process=means.in_process,
     )
 
 
