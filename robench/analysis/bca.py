@@ -1,7 +1,7 @@
-"""The bias-corrected and accelerated bootstrap, and one-sided inference for a mean over subjects.
+"""Two bootstraps for means over subjects: the bias-corrected and accelerated one (BCa), and the one of t (bootstrap-t).
 
 Source: Efron, Better bootstrap confidence intervals, JASA 82 (1987); Efron and Tibshirani, An introduction to the
-bootstrap (1993), sections 14.2 and 14.3.
+bootstrap (1993), sections 14.2 and 14.3 (BCa) and 12.5 (bootstrap-t).
 """
 
 from __future__ import annotations
@@ -105,6 +105,29 @@ def tail(resampled: Array, found: Correction, null: float = 0.0) -> float:
     scale = 1 + found.acceleration * away
     level = float(ndtr(away / scale - found.bias)) if scale > 0 else float(away > 0)
     return float(np.clip(level, 0.5 / len(resampled), 1 - 0.5 / len(resampled)))
+
+
+def resampled_t(shifts: Array, squares: Array, n: int) -> Array:
+    """Return Student's t of every resample about the sample's mean: how a t of these subjects is really distributed.
+
+    Of skewed effects it is skewed the other way, which Student's table does not know: of a few much better subjects and
+    many slightly worse ones, large t are more frequent than it says.
+
+    Args:
+        shifts: (B,) or (B, m) mean of every resample minus that of the sample.
+        squares: Mean square distance of every resample from the mean of the sample, of the same shape.
+        n: Subjects, at least 2.
+
+    Returns:
+        The t; NaN for a resample without spread, which has none.
+    """
+    spread = (squares - shifts**2) / (n - 1)
+    return np.asarray(shifts / np.sqrt(np.where(spread > 1e-12 * squares, spread, np.nan)))
+
+
+def t_tail(resampled: Array, found: float) -> float:
+    """Return the share of resampled t at or above the one found, counting the sample itself by half: never 0 or 1."""
+    return (np.count_nonzero(resampled >= found) + 0.5) / (np.count_nonzero(np.isfinite(resampled)) + 1)
 
 
 def jackknife_means(columns: Array) -> Array:

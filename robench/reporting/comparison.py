@@ -141,7 +141,7 @@ def sentences(found: Comparison) -> list[str]:
     level = f"{100 * found.alpha:g} %"
     lines += [
         LEGEND,
-        f"Bounds are one-sided at {level}, over subjects (the wider of Student-t and BCa bootstrap, "
+        f"Bounds are one-sided at {level}, over subjects (the widest of Student-t and the bootstraps BCa and t, "
         f"{found.resamples:,} resamples, seed {found.seed}); p values of mode harm are Holm-adjusted together. "
         "Detectable: the least effect that these subjects show with 80 % power. Failures enter with their declared "
         "penalty.",

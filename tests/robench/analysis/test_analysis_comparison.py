@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robench.analysis.comparison import FAILURE_RATE, Endpoint, Margin, answer, compare, default_endpoints
-from robench.analysis.effects import Effects, Inference, detectable, infer, select, subject_effects, subjects_for
+from robench.analysis.comparison import FAILURE_RATE, Endpoint, Margin, compare, default_endpoints
+from robench.analysis.effects import Inference, detectable, infer, select, subject_effects, subjects_for
 from robench.analysis.pairing import pairs_of
 from robench.analysis.provenance import Run, rows_sha256
 from robench.analysis.verdict import decide, holm, overall, shares
@@ -324,50 +323,3 @@ def test_a_margin_below_the_noise_floor_is_refused(make_rows: Make) -> None:
     other = changed(again, lambda rows: rows.assign(checkpoint_sha256="cd" * 32))
     with pytest.raises(NotComparable, match="'checkpoint_sha256' differs"):
         compare(base, base, [WHOLE], again=other)
-
-
-# --- how often a gate errs ---
-
-SECONDARY = [Endpoint("p2s_pred_to_gt_cm", (f"c{i}",), margin=Margin(0.05, True)) for i in range(4)]
-
-
-def verdicts(n: int, sd: float, shift: float, repeats: int, secondary: list[Endpoint]) -> list[str]:
-    """Verdicts of gates whose candidate is worse by `shift` in every corruption; subjects differ by `sd`."""
-    rng = np.random.default_rng([n, round(1000 * sd), round(1e4 * shift), len(secondary)])
-    inferred = functools.partial(infer, resamples=1000)
-    found = []
-    for _ in range(repeats):
-        cells = shift + rng.normal(0, sd, (n, 1)) + rng.normal(0, sd, (n, 4))
-        values = [cells.mean(axis=1), *(cells[:, i] + rng.normal(0, sd / 2, n) for i in range(len(secondary)))]
-        effects = [Effects(value, "log", 1, 1, n, 0, 0, 0, 0, "") for value in values]
-        lines = answer([WHOLE, *secondary], effects, inferred)
-        found.append(overall([(line.endpoint.primary, line.decision.verdict) for line in lines]))
-    return found
-
-
-@pytest.mark.parametrize(("n", "sd"), [(12, 0.05), (24, 0.15), (40, 0.3)])
-def test_a_gate_raises_a_false_alarm_in_at_most_five_per_cent(n: int, sd: float) -> None:
-    # The last has noise so large that the margin does not protect: the level alone does. Allowed: three and a half
-    # standard errors of so many draws.
-    alone = np.mean([one == "regression" for one in verdicts(n, sd, 0.0, 1000, [])])
-    assert alone <= 0.05 + 3.5 * np.sqrt(0.05 * 0.95 / 1000)
-    whole = np.mean([one == "regression" for one in verdicts(n, sd, 0.0, 400, SECONDARY)])
-    assert whole <= 0.05 + 3.5 * np.sqrt(0.05 * 0.95 / 400)
-
-
-def test_no_accusation_that_student_t_would_not_make() -> None:
-    """For normal effects Student-t errs in exactly 5 %, so that a gate errs in at most as many."""
-    rng = np.random.default_rng(8)
-    for _ in range(500):
-        effects = rng.normal(0, 0.1, 24)
-        t = effects.mean() / (effects.std(ddof=1) / np.sqrt(24))
-        assert not (infer(effects, resamples=500).p_worse <= 0.05 and t < 1.713871)
-
-
-def test_a_gate_finds_what_it_says_that_it_can_detect() -> None:
-    n, sd = 24, 0.1
-    # The sd of the primary's effect is sd * sqrt(1 + 1/4); alone, it has the whole level.
-    shift = detectable(sd * np.sqrt(1.25), n)
-    power = np.mean([one == "regression" for one in verdicts(n, sd, shift, 600, [])])
-    assert power == pytest.approx(0.8, abs=0.06)
-    assert np.mean([one == "regression" for one in verdicts(n, sd, 2 * shift, 300, SECONDARY)]) > 0.98
