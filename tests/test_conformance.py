@@ -12,7 +12,7 @@ import pytest
 from robench import registry, testing
 from robench.errors import EnvironmentNotReady, RobenchError, UsageError
 
-WITHOUT_WEIGHTS = {"pifu", "pifuhd"}
+WITHOUT_WEIGHTS = {"pifu", "pifu-clip-add", "pifu-clip-concat", "pifu-experts", "pifuhd"}
 """Models that run on the user's checkpoint: without one they must say what they need."""
 
 

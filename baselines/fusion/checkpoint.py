@@ -7,7 +7,6 @@ relative to that folder), beside the file by name, and where robench looks for w
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ from baselines.pifu.config import PifuConfig
 from baselines.pifu.network import blank, count_parameters
 from robench.errors import EnvironmentNotReady, Mismatch, UsageError
 from robench.io.files import read_json, sha256_file, write_bytes_atomic, write_text_atomic
+from robench.io.weights import find_weights, network_sha256
 
 FORMAT = "robench-fusion/1"
 PLACES_FILE = "priors.json"
@@ -87,14 +87,6 @@ def restore(net: FusionNet, state: Mapping[str, Tensor], source: str, hint: str 
         net.image_filter = image_filter
 
 
-def filter_sha256(net: nn.Module) -> str:
-    """Return a hash of an image filter: of its float32 values, whatever file they came in."""
-    state, digest = net.state_dict(), hashlib.sha256()
-    for group in sorted(alias_groups(net), key=lambda names: names[-1]):
-        digest.update(group[-1].encode() + state[group[-1]].detach().cpu().float().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def load_filter(net: FusionNet, path: Path) -> Part:
     """Give a network the image filter of a trained PIFu.
 
@@ -113,7 +105,7 @@ def load_filter(net: FusionNet, path: Path) -> Part:
     if differing:
         raise UsageError(f"The image filter of {path} does not fit this fusion", got=differing)
     load_state(net.image_filter, shape.image_filter.state_dict(), str(path))
-    return Part("pifu-mini" if path == MINI_WEIGHTS else "net_G", filter_sha256(net.image_filter))
+    return Part("pifu-mini" if path == MINI_WEIGHTS else "net_G", network_sha256(net.image_filter))
 
 
 def differences(found: PifuConfig, wanted: PifuConfig) -> str:
@@ -257,7 +249,5 @@ def _filter_place(said: Path | None, folder: Path, part: Part) -> Path:
         return said
     if part.name == "pifu-mini":
         return MINI_WEIGHTS
-    from robench.io.weights import find_weights
-
     beside = folder / part.name
     return beside if beside.is_file() else find_weights(part.name, None, ())

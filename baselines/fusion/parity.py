@@ -26,7 +26,7 @@ AS_CODED = FusionConfig(protocol="as-coded")
 
 def clip_wave(offset: float, count: int = 768) -> NDArray[np.float32]:
     """Return the (count,) embedding that stands for CLIP's, of the first picture of a batch."""
-    return np.sin(0.05 * np.arange(1, count + 1) + offset).astype(np.float32)
+    return np.asarray(np.sin(0.05 * np.arange(1, count + 1) + offset), np.float32)
 
 
 def normal_wave(offset: float, size: int = 256) -> NDArray[np.float32]:

@@ -17,8 +17,7 @@ from baselines.fusion.config import FusionConfig
 from baselines.fusion.network import Priors
 from robench import registry
 from robench.errors import UsageError
-from robench.io.files import sha256_bytes
-from robench.io.weights import find_weights, weights_sha256
+from robench.io.weights import find_weights, network_sha256
 from robench.rng import generator
 
 DPT = "dpt-hybrid-normals"
@@ -36,7 +35,7 @@ class Part:
 
     Attributes:
         name: What it is called where robench looks for it.
-        sha256: Of its weights.
+        sha256: Of its weights, before ``as-coded`` draws some anew.
     """
 
     name: str
@@ -146,17 +145,20 @@ class PriorEncoders:
         name = self.config.normals
         if name == TINY:
             net: nn.Module = TinyNormals.drawn()
-            digest = sha256_bytes(b"".join(p.detach().numpy().tobytes() for p in net.parameters()))
         elif name == DPT:
-            file = find_weights(DPT, place, (".pth", ".pt", ".ckpt", ".safetensors"))
-            net, _ = dpt.load(file)
-            digest = weights_sha256([file])
+            net, _ = dpt.load(find_weights(DPT, place, (".pth", ".pt", ".ckpt", ".safetensors")))
         else:
             raise UsageError(f"There is no network for normals '{name}'", expected="one of " + ", ".join(NORMALS))
+        self.parts["normals"] = Part(name, network_sha256(net))
         if self.config.protocol == "as-coded":
             redraw(net, draws)
         self._normals = net.to(self.device).eval().requires_grad_(False)
-        self.parts["normals"] = Part(name, digest)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of both networks."""
+        nets = [self._normals, getattr(self._clip, "network", None)]
+        return sum(p.numel() for net in nets if isinstance(net, nn.Module) for p in net.parameters())
 
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Priors:

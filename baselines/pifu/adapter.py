@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from baselines.pifu.rays import Precision
 
 MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / "pifu-mini.safetensors"
-_OPTIONS = {
+OPTIONS = {
     "resolution": "a power of two from 16 to 1024",
     "crop": ["none", "auto"],
     "precision": ["float32", "tf32", "bfloat16"],
@@ -27,8 +27,8 @@ _OPTIONS = {
 _REFERENCE = "Saito et al., PIFu, ICCV 2019, arXiv:1905.05172"
 
 
-class _Base:
-    """What both share.
+class PifuBase:
+    """What models around PIFu's shape net share.
 
     Attributes:
         resolution: Grid nodes an axis, a power of two from 16 to 1024.
@@ -126,7 +126,7 @@ def _shipped_facts(path: Path) -> dict[str, Any]:
     }
 
 
-class Pifu(_Base):
+class Pifu(PifuBase):
     """The authors' PIFu: bring `net_G`, and `net_C` for colours."""
 
     card = Card(
@@ -143,7 +143,7 @@ class Pifu(_Base):
             "unit": "cm",
             "image_size": 512,
             "resolution": 256,
-            "options": _OPTIONS,
+            "options": OPTIONS,
             "parameters": {"net_G": 15_604_738, "net_C": 9_139_398},
             "gpu_mem_mb": 4000,
             "trainable": True,
@@ -175,7 +175,7 @@ class Pifu(_Base):
         return self._open(device, weights)
 
 
-class PifuMini(_Base):
+class PifuMini(PifuBase):
     """The small PIFu that robench trains on synthetic people and ships."""
 
     card = Card(
@@ -189,7 +189,7 @@ class PifuMini(_Base):
             "frame": "view",
             "unit": "cm",
             "resolution": 128,
-            "options": _OPTIONS,
+            "options": OPTIONS,
             "gpu_mem_mb": 1000,
             "trainable": True,
             "domain": "frontal views within 30 degrees, one upright person, orthographic or distant camera",

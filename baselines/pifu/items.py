@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from baselines.pifu.sampling import Pool, choose, load_pool
 from baselines.pifu.train_config import TrainConfig
 from robench import rng as seeds
 from robench.contracts import Camera, Sample
+from robench.data.discover import open_dataset
 from robench.errors import UsageError
 
 Float = NDArray[np.float32]
@@ -48,11 +50,20 @@ class Batch:
         images: (B, 3, S, S) float32 in [-1, 1], background 0.
         points: (B, 3, N) float32 in normalised image space.
         targets: (B, 1, N) occupancies, or (B, 3, N) colours in [-1, 1].
+        keys: Names of the images, if the same one may come again: equal names, equal bits.
     """
 
     images: Float
     points: Float
     targets: Float
+    keys: tuple[str, ...] = ()
+
+
+def opened(data: Path) -> tuple[list[Sample], list[Sample], dict[str, Any]]:
+    """Return the training and validation samples of a data set, and what a checkpoint says of it."""
+    dataset = open_dataset(data).dataset
+    training, validation = (list(dataset.samples(data, split)) for split in ("train", "val"))
+    return training, validation, {"dataset": dataset.card.name, "dataset_revision": dataset.revision(data)}
 
 
 def load_items(
@@ -123,7 +134,7 @@ def _permutation(count: int, epoch: int, seed: int) -> NDArray[np.int64]:
     return _LAST[key]
 
 
-def _augmented(item: Item, world: Float, config: TrainConfig, rng: np.random.Generator) -> tuple[Float, Float]:
+def augmented(item: Item, world: Float, config: TrainConfig, rng: np.random.Generator) -> tuple[Float, Float]:
     """Return an item's network image (3, S, S) and normalised points (3, N) after one published augmentation."""
     size = item.image.shape[0]
     change = draw(rng, size, config.flip, config.zoom, config.shift)
@@ -139,7 +150,7 @@ def shape_batch(items: Sequence[Item], config: TrainConfig, step: int) -> Batch:
         item = items[order(len(items), position, config.seed)]
         rng = seeds.generator(config.seed, item.sample_id, "pifu-shape", position)
         world, label = choose(item.pool, config.points, rng)
-        image, moved = _augmented(item, world, config, rng)
+        image, moved = augmented(item, world, config, rng)
         images.append(image)
         points.append(moved)
         labels.append(label[None])
@@ -158,7 +169,7 @@ def colour_batch(items: Sequence[Item], config: TrainConfig, step: int) -> Batch
         chosen = rng.integers(len(pool.surface), size=config.colour_points)
         off = rng.normal(0, config.colour_sigma_cm, (config.colour_points, 1)).astype(np.float32)
         world = pool.surface[chosen] + off * pool.normals[chosen]
-        image, moved = _augmented(item, world, config, rng)
+        image, moved = augmented(item, world, config, rng)
         images.append(image)
         points.append(moved)
         colours.append(pool.colours[chosen].T.astype(np.float32) / np.float32(127.5) - np.float32(1))

@@ -132,9 +132,13 @@ class Predictor:
     def _reduced(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
+    def encode(self, image: Tensor) -> Encoded:
+        """Return the feature maps of (B, 3, S, S) images on the device, in whatever number format."""
+        return self.weights.shape.filter(image)
+
     def _filtered(self, image: Tensor) -> Encoded:
         with self._reduced():
-            encoded = self.weights.shape.filter(image)
+            encoded = self.encode(image)
         return Encoded([m.float() for m in encoded.maps], encoded.stem.float(), encoded.reduced)
 
     def _field(self, encoded: Encoded) -> Field:

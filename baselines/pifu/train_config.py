@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar
 
 from baselines.pifu.config import MINI, PRESETS, PifuConfig
 from robench.errors import UsageError
@@ -20,6 +20,9 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "export_dtype": ("float32", "float16"),
     "keep": ("last", "best"),
 }
+
+
+T = TypeVar("T", bound="TrainConfig")
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class TrainConfig:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> TrainConfig:
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Build from plain values; ``network`` may name a ``preset`` and override its options.
 
         Raises:
@@ -132,8 +135,10 @@ class TrainConfig:
         for name, value in values.items():
             if name == "network":
                 clean[name] = _network(value)
-                continue
-            clean[name] = _typed(name, value, fields[name].default)
+            elif dataclasses.is_dataclass(value):  # a subclass's own options, made already
+                clean[name] = value
+            else:
+                clean[name] = _typed(name, value, fields[name].default)
         return cls(**clean)
 
 
@@ -166,8 +171,12 @@ def _wrong(name: str, value: Any, expected: str) -> UsageError:
     return UsageError(f"The training option '{name}' is not possible", got=repr(value), expected=expected)
 
 
-def read_train_config(path: Path) -> TrainConfig:
+def read_train_config(path: Path, kind: type[T]) -> T:
     """Read a YAML file of training options.
+
+    Args:
+        path: The file.
+        kind: `TrainConfig`, or that of a system built on PIFu.
 
     Raises:
         UsageError: If the file is missing, is not YAML, or has an unknown or impossible option.
@@ -182,4 +191,4 @@ def read_train_config(path: Path) -> TrainConfig:
         ) from error
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds no training options", got=type(values).__name__, expected="a YAML mapping")
-    return TrainConfig.from_mapping(values)
+    return kind.from_mapping(values)

@@ -20,14 +20,13 @@ from torch import Tensor, nn
 
 from baselines.pifu.checkpoint import load_own, save_weights
 from baselines.pifu.colour import ColourNet
-from baselines.pifu.items import Batch, Item, colour_batch, load_items, shape_batch, validation_batch
-from baselines.pifu.network import ShapeNet, init_weights, stack_loss
+from baselines.pifu.items import Batch, Item, colour_batch, load_items, opened, shape_batch, validation_batch
+from baselines.pifu.network import Encoded, ShapeNet, init_weights, stack_loss
 from baselines.pifu.run_log import RunLog
 from baselines.pifu.train_config import TrainConfig, read_train_config
 from baselines.pifu.train_state import Average, learning_rate, load_state_file, make_optimizer, save_state_file
 from robench import rng as seeds
 from robench.contracts import Sample
-from robench.data.discover import open_dataset
 from robench.errors import EnvironmentNotReady, UsageError
 from robench.io.files import make_folder, sha256_file, write_text_atomic
 
@@ -113,10 +112,8 @@ def train(
         UsageError: If options, data or the run folder do not fit.
         EnvironmentNotReady: If the device is not there.
     """
-    config = read_train_config(config_path)
-    dataset = open_dataset(data).dataset
-    training, validation = (list(dataset.samples(data, split)) for split in ("train", "val"))
-    facts = {"dataset": dataset.card.name, "dataset_revision": dataset.revision(data)}
+    config = read_train_config(config_path, TrainConfig)
+    training, validation, facts = opened(data)
     return fit(config, training, validation, out, facts, device=device, resume=resume, max_minutes=max_minutes)
 
 
@@ -130,8 +127,14 @@ def fit(
     device: str = "cpu",
     resume: bool = False,
     max_minutes: float | None = None,
+    kind: type[Run] | None = None,
 ) -> Path:
-    """Train on given samples; the rest as `train`. `facts` about the data go into the exported file."""
+    """Train on given samples, by a kind of run; the rest as `train`. `facts` about the data go into the exported file.
+
+    Raises:
+        UsageError: If options, samples or the run folder do not fit.
+        EnvironmentNotReady: If the device is not there.
+    """
     if not training:
         raise UsageError("There is nothing to train on", got="0 samples in the split 'train'")
     target = resolve_device(device)
@@ -140,7 +143,7 @@ def fit(
         items = load_items(training, config, out / "points", log.say)
         picked = np.linspace(0, len(validation) - 1, min(config.val_images, len(validation))).round().astype(int)
         checks = load_items([validation[i] for i in picked], config, out / "points", log.say) if len(validation) else []
-        run = _Run(config, out, target, log, items, checks, facts, max_minutes)
+        run = (kind or Run)(config, out, target, log, items, checks, facts, max_minutes)
         return run.go()
 
 
@@ -157,8 +160,8 @@ def _open_run(config: TrainConfig, out: Path, resume: bool) -> None:
     write_text_atomic(options, config.to_json())
 
 
-class _Run:
-    """One training run in its folder."""
+class Run:
+    """One training run in its folder. Systems built on PIFu's shape net replace its first methods."""
 
     def __init__(
         self,
@@ -178,9 +181,46 @@ class _Run:
         self.amp = reduced_precision(device, config.precision)
         self.steps_done = 0
 
+    def fresh_shape(self) -> ShapeNet:
+        """Return the shape net to train, as initialised, on the device."""
+        return self._fresh(ShapeNet)
+
+    def batch(self, step: int) -> Batch:
+        """Return the shape net's batch of a step: a pure function, called ahead in another thread."""
+        return shape_batch(self.items, self.config, step)
+
+    def check_batch(self, item: Item) -> Batch:
+        """Return the batch that validates on an item."""
+        return validation_batch(item, self.config.val_points, self.config.seed)
+
+    def encode(self, net: ShapeNet, batch: Batch) -> Encoded:
+        """Return the feature maps of a batch's images."""
+        return net.filter(self.put(batch.images))
+
+    def kept_state(self, net: nn.Module) -> dict[str, Tensor]:
+        """Return the tensors of a network that the file to resume from holds."""
+        return net.state_dict()
+
+    def take_back(self, net: nn.Module, state: dict[str, Tensor]) -> None:
+        """Put back what `kept_state` gave."""
+        net.load_state_dict(state)
+
+    def keep_shape(self, net: ShapeNet) -> None:
+        """Write a shape net to `SHAPE_FILE`."""
+        save_weights(self.out / SHAPE_FILE, net, None, {"part": "shape net of a run"})
+
+    def kept_shape(self) -> ShapeNet:
+        """Return what `keep_shape` wrote."""
+        return load_own(self.out / SHAPE_FILE).shape
+
+    def export(self, path: Path, shape: ShapeNet, colour: ColourNet | None, dtype: torch.dtype) -> None:
+        """Write the file that is the run's result."""
+        save_weights(path, shape, colour, self.provenance(), dtype)
+
     def go(self) -> Path:
+        """Train, from where the run stands to its end or its time limit; return the exported file."""
         state = load_state_file(self.out / STATE_FILE)
-        net = self._fresh(ShapeNet)
+        net = self.fresh_shape()
         done = state is not None and state["phase"] == "colour"
         shape_limit = self.limit * (1 - _COLOUR_SHARE) if self.config.colour_steps else self.limit
         if not done:
@@ -188,7 +228,7 @@ class _Run:
             state = None
             if not finished:
                 self.log.say("the time limit stopped the shape net early; --resume goes on with it")
-        shape = load_own(self.out / SHAPE_FILE).shape.to(self.device)
+        shape = self.kept_shape().to(self.device)
         colour: ColourNet | None = None
         coloured = all(i.pool.colours is not None for i in self.items)
         if self.config.colour_steps and coloured and (done or finished):
@@ -197,7 +237,7 @@ class _Run:
             colour = self.best_colour
         path = self.out / MODEL_FILE
         dtype = torch.float16 if self.config.export_dtype == "float16" else torch.float32
-        save_weights(path, shape, colour, self._provenance(), dtype)
+        self.export(path, shape, colour, dtype)
         self.log.say(f"wrote {path} (sha256 {sha256_file(path)[:12]})")
         return path
 
@@ -213,7 +253,8 @@ class _Run:
                 net = kind(self.config.network)
         return net.to(self.device)
 
-    def _provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
+        """Return what the exported file says about its making."""
         import json
 
         return {
@@ -228,58 +269,53 @@ class _Run:
             "validation": self.log.kept,
         }
 
-    def _autocast(self) -> Any:
+    def autocast(self) -> Any:
+        """Return the context in which images are filtered."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.amp else nullcontext()
 
-    def _put(self, array: Any) -> Tensor:
+    def put(self, array: Any) -> Tensor:
+        """Return an array as a tensor on the device."""
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, non_blocking=True)
 
     def _identity(self, count: int) -> Tensor:
         return torch.eye(4, device=self.device).expand(count, 4, 4)
 
     def _predict(self, net: ShapeNet, batch: Batch, *, every_stack: bool) -> list[Tensor]:
-        with self._autocast():
-            encoded = net.filter(self._put(batch.images))
+        with self.autocast():
+            encoded = self.encode(net, batch)
         # The classifier stays in float32: bfloat16 saves it no time and cannot tell 0.998 from 1.
         encoded.maps = [m.float() for m in encoded.maps]
         encoded.stem = encoded.stem.float()
-        return net.query(encoded, self._put(batch.points), self._identity(len(batch.images)), every_stack=every_stack)
+        return net.query(encoded, self.put(batch.points), self._identity(len(batch.images)), every_stack=every_stack)
 
     def _shape_phase(self, net: ShapeNet) -> Phase[ShapeNet]:
         def loss(module: ShapeNet, batch: Batch) -> Tensor:
-            return stack_loss(self._predict(module, batch, every_stack=True), self._put(batch.targets))
+            return stack_loss(self._predict(module, batch, every_stack=True), self.put(batch.targets))
 
         def validate(module: ShapeNet) -> dict[str, float]:
             squares, ious = [], []
             for item in self.checks:
-                batch = validation_batch(item, self.config.val_points, self.config.seed)
+                batch = self.check_batch(item)
                 found = self._predict(module, batch, every_stack=False)[-1].cpu().numpy()
                 squares.append(float(np.mean((found - batch.targets) ** 2)))
                 guess, truth = found > 0.5, batch.targets > 0.5
                 ious.append(float((guess & truth).sum() / max((guess | truth).sum(), 1)))
             return {"val_mse": float(np.mean(squares)), "val_iou": float(np.mean(ious))}
 
-        def keep(module: ShapeNet) -> None:
-            save_weights(self.out / SHAPE_FILE, module, None, {"part": "shape net of a run"})
-
-        def batch(step: int) -> Batch:
-            return shape_batch(self.items, self.config, step)
-
-        return Phase(
-            "shape", net, self.config.steps, self.config.lr, batch, loss, validate if self.checks else None, keep
-        )
+        check = validate if self.checks else None
+        return Phase("shape", net, self.config.steps, self.config.lr, self.batch, loss, check, self.keep_shape)
 
     def _colour_phase(self, net: ColourNet, shape: ShapeNet) -> Phase[ColourNet]:
         self.best_colour: ColourNet | None = None
 
         def loss(module: ColourNet, batch: Batch) -> Tensor:
-            images = self._put(batch.images)
-            with self._autocast():
+            images = self.put(batch.images)
+            with self.autocast():
                 with torch.no_grad():
                     features = shape.filter(images).maps[-1].float()
                 colours = module.filter(images)
-            found = module.query(features, colours.float(), self._put(batch.points), self._identity(len(images)))
-            return module.loss(found, self._put(batch.targets))
+            found = module.query(features, colours.float(), self.put(batch.points), self._identity(len(images)))
+            return module.loss(found, self.put(batch.targets))
 
         def keep(module: ColourNet) -> None:
             self.best_colour = module
@@ -297,15 +333,16 @@ class _Run:
         step = 0
         best = float("inf")
         if state is not None:
-            net.load_state_dict(state["net"])
-            average.net.load_state_dict(state["average"])
+            self.take_back(net, state["net"])
+            self.take_back(average.net, state["average"])
             optimizer.load_state_dict(state["optimizer"])
             step, best = int(state["step"]), float(state["best"])
             self.log.rewind(phase.name, step)
         validated = step
 
         def save() -> None:
-            parts = {"net": net.state_dict(), "average": average.net.state_dict(), "optimizer": optimizer.state_dict()}
+            nets = {"net": self.kept_state(net), "average": self.kept_state(average.net)}
+            parts = {**nets, "optimizer": optimizer.state_dict()}
             save_state_file(self.out / STATE_FILE, {"phase": phase.name, "step": step, "best": best, **parts})
 
         def check() -> float:

@@ -59,12 +59,12 @@ class ClipSize:
         import torch
 
         transformers = require_transformers("CLIP")
-        config = transformers.CLIPVisionConfig(**self._options())
+        config = transformers.CLIPVisionConfig(**self.options())
         with torch.device("meta"):
             return cast("nn.Module", transformers.CLIPVisionModelWithProjection(config))
 
-    def _options(self) -> dict[str, Any]:
-        # What the configuration of transformers calls them.
+    def options(self) -> dict[str, Any]:
+        """Return the sizes by the names that the configuration of transformers has for them."""
         return {
             "hidden_size": self.hidden,
             "intermediate_size": self.mlp,
@@ -85,12 +85,12 @@ class ClipSize:
         values = said.get("vision_config", said)
         values = {**values, "projection_dim": said.get("projection_dim", values.get("projection_dim"))}
         # What a configuration leaves out has the library's default, of ViT-B/32.
-        wrong = {k: values.get(k, "its default") for k, v in self._options().items() if values.get(k, v) != v}
+        wrong = {k: values.get(k, "its default") for k, v in self.options().items() if values.get(k, v) != v}
         if wrong:
             raise UsageError(
                 f"{source} is another CLIP",
                 got=", ".join(f"{k} {v}" for k, v in wrong.items()),
-                expected=", ".join(f"{k} {self._options()[k]}" for k in wrong),
+                expected=", ".join(f"{k} {self.options()[k]}" for k in wrong),
             )
 
 
@@ -112,13 +112,13 @@ class ClipEncoder(TorchEncoder):
         self.card = dataclasses.replace(card, extra={**card.extra, **facts})
         self.size, self.hub = size, hub
 
-    def load(self, weights: Path | None) -> tuple[nn.Module, str, int]:
+    def load(self, weights: Path | None) -> tuple[nn.Module, int]:
         """Read and, where they are OpenAI's, convert the weights; see `TorchEncoder.load`."""
         import torch
 
         from robench.encoders.openai_clip import converted, read_openai
         from robench.io.files import read_json
-        from robench.io.weights import find_weights, load_strictly, read_tensors, weights_sha256
+        from robench.io.weights import find_weights, load_strictly, read_tensors
 
         place = find_weights(self.card.name, weights, _FILES, self.hub)
         file = place
@@ -140,7 +140,7 @@ class ClipEncoder(TorchEncoder):
         tensors = converted(raw, self.size, str(file)) if _is_openai(raw) else _of_image(raw)
         load_strictly(network, tensors, str(file), "" if _is_openai(raw) else _guess(raw))
         _fill_buffers(network, torch.arange(self.size.tokens)[None])
-        return network, weights_sha256([file]), len(tensors)
+        return network, len(tensors)
 
     def vectors(self, network: nn.Module, pixels: Tensor) -> Tensor:
         """See `TorchEncoder.vectors`."""

@@ -35,8 +35,8 @@ class TorchEncoder(ABC):
         self._device = "cpu"
 
     @abstractmethod
-    def load(self, weights: Path | None) -> tuple[nn.Module, str, int]:
-        """Return the network on the CPU, the sha256 of its weights, and how many tensors were read."""
+    def load(self, weights: Path | None) -> tuple[nn.Module, int]:
+        """Return the network on the CPU, and how many tensors were read."""
 
     @abstractmethod
     def vectors(self, network: nn.Module, pixels: Tensor) -> Tensor:
@@ -54,7 +54,10 @@ class TorchEncoder(ABC):
             UsageError: If the weights do not fit; every key at fault is named.
         """
         self._device = _device(device)
-        network, digest, keys = self.load(weights)
+        from robench.io.weights import network_sha256
+
+        network, keys = self.load(weights)
+        digest = network_sha256(network)
         self.network = network.to(self._device).eval().requires_grad_(False)
         return OpenReport(self._device, sum(p.numel() for p in network.parameters()), digest, keys)
 

@@ -5,7 +5,7 @@ Nothing here touches the network.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robench.errors import EnvironmentNotReady, UsageError
-from robench.io.files import sha256_bytes, sha256_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,12 +75,13 @@ def hub_cache(repository: str) -> Path | None:
         return None
 
 
-def weights_sha256(files: Iterable[Path]) -> str:
-    """Return the sha256 of a file's bytes; of several files, of their names and digests."""
-    found = sorted(files)
-    if len(found) == 1:
-        return sha256_file(found[0])
-    return sha256_bytes(json.dumps({path.name: sha256_file(path) for path in found}, sort_keys=True).encode())
+def network_sha256(net: nn.Module) -> str:
+    """Return the sha256 of a network's weights: of names and float32 values, whatever file they came in."""
+    digest = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().float().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def read_tensors(path: Path) -> dict[str, Any]:

@@ -180,12 +180,12 @@ def test_a_run_writes_weights_that_load(finished):
 def test_the_exported_weights_are_the_ones_asked_for(people, tmp_path, monkeypatch, keep, expected):
     """Validation is made to worsen, so that the best step is not the last."""
     errors = iter((0.1, 0.2, 0.3))
-    shape_phase = training._Run._shape_phase
+    shape_phase = training.Run._shape_phase
 
     def worsening(self, net):
         return replace(shape_phase(self, net), validate=lambda module: {"val_mse": next(errors), "val_iou": 0.5})
 
-    monkeypatch.setattr(training._Run, "_shape_phase", worsening)
+    monkeypatch.setattr(training.Run, "_shape_phase", worsening)
     path = fit(replace(TINY, keep=keep, colour_steps=0), people[:2], people[2:], tmp_path, {})
     weights = load_weights(path)
     assert weights.provenance["validation"]["step"] == expected
@@ -198,7 +198,7 @@ def test_the_exported_weights_are_the_ones_asked_for(people, tmp_path, monkeypat
 def test_resuming_ends_in_the_same_weights(people, finished, tmp_path, monkeypatch, stop):
     """Killed between checkpoints (3, 5 of the shape net; 14 is 2 of the colour net) and resumed."""
     calls = 0
-    step = training._Run._step
+    step = training.Run._step
 
     def stopping(self, *args):
         nonlocal calls
@@ -207,7 +207,7 @@ def test_resuming_ends_in_the_same_weights(people, finished, tmp_path, monkeypat
             raise RuntimeError("power cut")
         return step(self, *args)
 
-    monkeypatch.setattr(training._Run, "_step", stopping)
+    monkeypatch.setattr(training.Run, "_step", stopping)
     with pytest.raises(RuntimeError, match="power cut"):
         fit(TINY, people[:2], people[2:], tmp_path, {"dataset": "ellipsoids"})
     monkeypatch.undo()
@@ -223,7 +223,7 @@ def test_resuming_ends_in_the_same_weights(people, finished, tmp_path, monkeypat
 
 def test_an_interrupt_saves_the_step_it_reached(people, tmp_path, monkeypatch):
     calls = 0
-    step = training._Run._step
+    step = training.Run._step
 
     def stopping(self, *args):
         nonlocal calls
@@ -232,7 +232,7 @@ def test_an_interrupt_saves_the_step_it_reached(people, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return step(self, *args)
 
-    monkeypatch.setattr(training._Run, "_step", stopping)
+    monkeypatch.setattr(training.Run, "_step", stopping)
     with pytest.raises(KeyboardInterrupt):
         fit(TINY, people[:2], [], tmp_path, {})
     assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 3
@@ -295,7 +295,7 @@ def test_learning_rates():
 
 @pytest.mark.parametrize("name", ["mini", "paper"])
 def test_shipped_options_are_valid(name):
-    config = read_train_config(CONFIGS / f"{name}.yaml")
+    config = read_train_config(CONFIGS / f"{name}.yaml", TrainConfig)
     if name == "paper":
         assert (config.optimizer, config.batch, config.points, config.lr) == ("rmsprop", 2, 5000, 1e-3)
         assert config.network.image_size == 512
@@ -321,7 +321,7 @@ def test_wrong_options_are_refused(tmp_path, text, match):
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(UsageError, match=match):
-        read_train_config(path)
+        read_train_config(path, TrainConfig)
 
 
 def test_samples_without_a_mesh_or_mask_are_refused(people, tmp_path):
