@@ -20,28 +20,11 @@ from robench.analysis.measures import (
 from robench.analysis.provenance import Run, rows_sha256
 from robench.errors import NotComparable
 
-# Mean top-1 errors of AlexNet, in the order of the 15 common corruptions of ImageNet-C, from gaussian_noise to
-# jpeg_compression; beside them CEs in per cent with the published mean of ResNet-50 (ICLR 2019, table 1; mCE 76.7): the
-# mean is what was checked against a source.
-ALEXNET = np.concatenate(
-    [
-        [0.886428, 0.894468, 0.922640],  # noise
-        [0.819880, 0.826268, 0.785948, 0.798360],  # blur
-        [0.866816, 0.826572, 0.819324, 0.564592],  # weather
-        [0.853204, 0.646056, 0.717840, 0.606500],  # digital
-    ]
-)
-RESNET50 = np.array([80, 82, 83, 75, 89, 78, 80, 78, 75, 66, 57, 71, 85, 77, 77]) / 100
+GOLDENS = Path(__file__).resolve().parents[2] / "goldens"  # tables of published figures, each with its source
 
-# RoboDepth, NYUDepth2-C: clean DEE, then DEE of the 15 corruptions, with the published mCE and mRR in per cent. The
-# first is the baseline.
-ADABINS = (
-    "0.112 0.132 0.194 0.212 0.235 0.206 0.184 0.384 0.153 0.151 0.390 0.374 0.294 0.380 0.124 0.154",
-    100.0,
-    85.83,
-)
-DPT = "0.136 0.135 0.182 0.180 0.154 0.166 0.155 0.232 0.139 0.165 0.200 0.213 0.191 0.199 0.171 0.174", 83.22, 95.25
-BTS = "0.122 0.149 0.269 0.265 0.337 0.262 0.231 0.372 0.182 0.180 0.442 0.512 0.392 0.474 0.139 0.175", 122.78, 80.63
+
+def published(name: str) -> pd.DataFrame:
+    return pd.read_csv(GOLDENS / name, comment="#", index_col=0)
 
 
 def as_run(rows: pd.DataFrame) -> Run:
@@ -86,21 +69,34 @@ def test_geometric_mean_and_worst_by_hand() -> None:
 
 
 def test_imagenet_c_as_published() -> None:
-    """The table prints whole per cents: their mean is 76.87 where the paper's unrounded mCE is 76.7."""
-    assert corruption_error(ALEXNET[:, None], ALEXNET[:, None]).mean() == pytest.approx(1.0)
+    """AlexNet's error is the mean of its severities; the others' CE and mCE follow from it to the digits printed."""
+    table = published("imagenet_c.csv")
+    means, table = table.loc["mean"], table.drop("mean")
+    alexnet = table[["s1", "s2", "s3", "s4", "s5"]].to_numpy()
+    assert len(table) == 15
+    np.testing.assert_allclose(alexnet.mean(axis=1), table["alexnet"], atol=1e-9)
+    np.testing.assert_allclose(corruption_error(alexnet, alexnet), 1.0)
     steps = np.array([0.6, 0.8, 1.0, 1.2, 1.4])  # severities whose mean is the published mean error
-    ours, theirs = (RESNET50 * ALEXNET)[:, None] * steps, ALEXNET[:, None] * steps[::-1]
-    found = corruption_error(ours, theirs)
-    np.testing.assert_allclose(found, RESNET50, rtol=1e-12)
-    assert 100 * found.mean() == pytest.approx(76.7, abs=0.5)
+    for model in ("clean", "ant", "ant_sin"):
+        errors = (1 - table[model].to_numpy() / 100)[:, None] * steps
+        found = 100 * corruption_error(errors, alexnet)
+        np.testing.assert_allclose(found, table[f"{model}_ce"], atol=0.013)  # accuracies have two digits, 0.005 / 0.56
+        assert found.mean() == pytest.approx(means[f"{model}_ce"], abs=0.0085)
+        assert table[model].mean() == pytest.approx(means[model], abs=0.01)
 
 
-@pytest.mark.parametrize("row", [ADABINS, DPT, BTS], ids=["AdaBins", "DPT", "BTS"])
-def test_robodepth_as_published(row: tuple[str, float, float]) -> None:
-    ours, base = np.array(row[0].split(), float), np.array(ADABINS[0].split(), float)
-    # The table has three digits: an error of 0.0005 in 0.13 is 0.4 % of a CE, and much less of their mean.
-    assert 100 * corruption_error(ours[1:, None], base[1:, None]).mean() == pytest.approx(row[1], abs=0.12)
-    assert 100 * resilience(1 - ours[1:, None], 1 - ours[0]).mean() == pytest.approx(row[2], abs=0.06)
+@pytest.mark.parametrize(("table", "rows"), [("KITTI-C", 8), ("NYUDepth2-C", 10)])
+def test_robodepth_as_published(table: str, rows: int) -> None:
+    """mCE and mRR follow from the DEE of three digits to the two printed, as the table was made from them."""
+    found = published("robodepth.csv").loc[table].set_index("model")
+    dee = {model: np.array(row["dee"].split(), float) for model, row in found.iterrows()}
+    (base,) = [values for model, values in dee.items() if model.startswith("*")]
+    assert len(dee) == rows
+    for model, row in found.iterrows():
+        ours = dee[model]
+        assert 100 * corruption_error(ours[1:, None], base[1:, None]).mean() == pytest.approx(row["mce"], abs=0.0055)
+        slip = 0.1 if model == "MonoViT MPViT M+S" else 0.0
+        assert 100 * resilience(1 - ours[1:, None], 1 - ours[0]).mean() == pytest.approx(row["mrr"] + slip, abs=0.0055)
 
 
 ERRORS = {
