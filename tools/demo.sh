@@ -22,12 +22,13 @@ cset=$($robench corrupt "$out/people" "$out/corrupted" --recipe 2d-priors -j "$j
 step "3/5 mask: where is the person in each corrupted picture?"
 $robench mask "$cset" --masker u2netp-anny
 
-step "4/5 evaluate: the model-free reference and pifu-mini"
+step "4/5 evaluate: the model-free reference, pifu-mini, and pifu-mini with the true masks, to tell what the mask costs"
 reference=$($robench evaluate --model mean-body --cset "$cset" --masker u2netp-anny --out "$out/runs" --json | field run)
 run=$($robench evaluate --model pifu-mini --cset "$cset" --masker u2netp-anny --out "$out/runs" --json | field run)
+given=$($robench evaluate --model pifu-mini --cset "$cset" --masker given --keep-meshes none --out "$out/runs" --json | field run)
 
 step "5/5 report"
-$robench report "$run" --reference "$reference" --format md,csv,latex,html --plots --out "$out/report"
+$robench report "$run" --reference "$reference" --true-masks "$given" --format md,csv,latex,html --plots --out "$out/report"
 
 step "look at"
 find "$out/corruptions.png" "$out/report" -type f \( -name '*.png' -o -name '*.md' -o -name '*.csv' -o -name '*.tex' \) | sort

@@ -123,6 +123,8 @@ def _limits(rows: pd.DataFrame, stacks: list[tuple[str, ...]]) -> tuple[float, f
     room = 0.5 * (high - low) or 1.0
     low = min(low, max(float(np.nan_to_num(rows["loss_lo"].min())), low - room))
     high = max(high, min(float(np.nan_to_num(rows["loss_hi"].max())), high + room))
+    if low == high:
+        return -1.0, 1.0
     return low - 0.04 * (high - low), high + 0.04 * (high - low)
 
 
