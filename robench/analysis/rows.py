@@ -85,6 +85,9 @@ def read_rows(run: Path) -> pd.DataFrame:
         _refuse_two_answers(rows)
     except (ValueError, TypeError, OverflowError) as error:
         raise Mismatch(f"The rows of '{run}' are damaged", got=str(error)[:200]) from error
+    names = sorted(set(rows["run_id"]))
+    if len(names) > 1 and run.is_dir():
+        raise Mismatch(f"The rows of '{run}' are of several runs", got=", ".join(names[:4]), expected="one run_id")
     rows = rows.drop(columns=_PART, errors="ignore")
     return rows.drop_duplicates(list(KEY), keep="last").reset_index(drop=True)
 

@@ -37,8 +37,12 @@ def compare(
         Path | None, typer.Option("--reference", help="Run of the reference model (mean-body), for CE and mCE.")
     ] = None,
     true_masks: Annotated[
-        Path | None,
-        typer.Option("--true-masks", help="CAND's model with --masker given: which part of a loss is the mask's."),
+        list[Path] | None,
+        typer.Option(
+            "--true-masks",
+            metavar="RUN",
+            help="CAND's model with --masker given: which part of a loss is the mask's. One for each model.",
+        ),
     ] = None,
     aa: _comparing.AaOption = None,
     alpha: Annotated[float, typer.Option("--alpha", help="One-sided level of all lines together.")] = 0.05,
@@ -55,10 +59,12 @@ def compare(
     Marks: + worse, - better, ~ not shown, ! newly failing, * fixed, x not comparable. Runs of different protocol or
     data are refused (exit 6).
     """
+    from robench.analysis.causes import true_masks_of
     from robench.analysis.comparison import compare as compared
     from robench.analysis.comparison import default_endpoints
     from robench.analysis.decomposition import decompose
     from robench.analysis.headline import measures
+    from robench.analysis.pairing import check_comparable
     from robench.analysis.policy import margin_of
     from robench.analysis.provenance import open_run
 
@@ -71,9 +77,10 @@ def compare(
     ours = open_run(base)
     again = open_run(aa) if aa is not None else None
     named = open_run(reference) if reference is not None else None
+    opened = [open_run(path) for path in candidates]
     found = []
-    for path in candidates:
-        theirs = open_run(path)
+    for theirs, truth in zip(opened, true_masks_of(opened, [open_run(path) for path in true_masks or []]), strict=True):
+        check_comparable(ours, theirs)  # what differs is a better answer than what therefore cannot be asked
         endpoints = default_endpoints(ours, theirs, names, by=lines, margin=limit, mode=kind)
         one = compared(
             ours,
@@ -88,7 +95,7 @@ def compare(
         if named is not None:
             measured = [measures(run, names[0], named, resamples=resamples, seed=seed) for run in (ours, theirs)]
             one = replace(one, measures=measured)
-        if true_masks is not None:
-            one = replace(one, parts=decompose(theirs, open_run(true_masks), names[0], resamples=resamples, seed=seed))
+        if true_masks:
+            one = replace(one, parts=decompose(theirs, truth, names[0], resamples=resamples, seed=seed))
         found.append(one)
     _comparing.show(found, wanted, out, "compare")

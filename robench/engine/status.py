@@ -75,17 +75,28 @@ def run_facts(run: Path) -> dict[str, Any]:
         Mismatch: If it is damaged.
     """
     facts = read_run(run)
-    if not isinstance(facts.get("recipe"), dict):
-        raise Mismatch(f"{run / RUN} is damaged", got="no recipe in it", hint="the evaluate command, with --fresh")
+    if _count(facts) is None:
+        got = "no number of samples, or no conditions, in it"
+        raise Mismatch(f"{run / RUN} is damaged", got=got, hint="the evaluate command, with --fresh")
     return facts
+
+
+def _count(facts: Mapping[str, Any]) -> int | None:
+    """Return how many cells a run has; None where ``run.json`` does not say so."""
+    data, recipe = facts.get("dataset"), facts.get("recipe")
+    samples = data.get("samples") if isinstance(data, Mapping) else None
+    conditions = recipe.get("conditions") if isinstance(recipe, Mapping) else None
+    if isinstance(samples, int) and isinstance(conditions, list):
+        return samples * len(conditions)
+    return None
 
 
 def foreign_plugins(facts: Mapping[str, Any]) -> list[str]:
     """Return the names of the plug-ins that a run needs and that are not robench's own, sorted."""
-    asked = facts.get("options") or {}
+    asked = facts.get("options")
     named: dict[Kind, Any] = {
-        "models": asked.get("model"),
-        "maskers": asked.get("masker"),
+        "models": asked.get("model") if isinstance(asked, Mapping) else None,
+        "maskers": asked.get("masker") if isinstance(asked, Mapping) else None,
         "datasets": facts.get("dataset"),
         "metrics": facts.get("protocol"),
         "corruptions": facts.get("recipe"),
@@ -110,7 +121,7 @@ def run_status(run: Path) -> RunStatus:
         Mismatch: If its files are damaged.
     """
     facts = run_facts(run)
-    cells = facts["dataset"]["samples"] * len(facts["recipe"]["conditions"])
+    cells = _count(facts) or 0
     counts = Counter(status for found in _cells(run) for status in found.values())
     done, running = sum(counts.values()), is_written(run)
     state = "running" if running else "complete" if done >= cells else "interrupted"
