@@ -104,6 +104,27 @@ def test_compare_with_true_masks(run, write: Write) -> None:
     assert "Alignment and shape" in out
 
 
+def test_each_candidate_finds_its_run_with_true_masks(run, write: Write) -> None:
+    found = {"masker": "u2netp", "mask_source": "predicted:u2netp"}
+    base, good, bad = (
+        write("base", **found),
+        write("good", 1.2, model="a", **found),
+        write("bad", 2.0, model="b", **found),
+    )
+    true = [write("true_b", 1.5, model="b"), write("true_a", model="a")]
+    options = ("--metrics", "chamfer_cm", "--format", "json")
+    code, out, _ = run("compare", base, good, bad, "--true-masks", true[0], "--true-masks", true[1], *options)
+    assert code == 0
+    one, other = (record["parts"][0] for record in json.loads(out))
+    # A loss is in proportion to the run's factor: 1.2 of 1 without the mask's part, and 2 of 1.5.
+    assert one["mask"] / one["loss"] == pytest.approx(1 / 6)
+    assert other["mask"] / other["loss"] == pytest.approx(1 / 4)
+    assert one["rest"] + one["mask"] == pytest.approx(one["loss"])
+    code, _, err = run("compare", base, good, "--true-masks", true[0], *options)
+    assert code == 2
+    assert "'true_b' is of no model that is reported; got b; expected a" in err
+
+
 @pytest.mark.parametrize("verb", ["compare", "gate"])
 def test_another_protocol_ends_with_six_and_the_ingredient(run, write: Write, policy: Path, verb: str) -> None:
     more = ("--policy", policy) if verb == "gate" else ()
