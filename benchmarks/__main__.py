@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from robench.reporting.tables import defused
+
 HERE = Path(__file__).parent
 
 
@@ -38,7 +40,7 @@ def write_csv(name: str, rows: list[dict[str, Any]], folder: Path = HERE / "resu
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()})
+            writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else defused(v) for k, v in row.items()})
     return path
 
 

@@ -13,12 +13,17 @@ def report(
     format_: Annotated[
         str,
         typer.Option(
-            "--format", help="What to write: md, csv, latex, html (one page that opens offline), svg, png, pdf."
+            "--format",
+            help="What to write: md, csv, jsonl, latex, html (one page that opens offline), svg, png, pdf; "
+            "rows.csv, rows.jsonl: all rows.",
         ),
     ] = "md,csv",
     plots: Annotated[
         bool | None,
-        typer.Option("--plots/--no-plots", help="Also draw bars, curves and the grid; done unless only html is asked."),
+        typer.Option(
+            "--plots/--no-plots",
+            help="Also draw bars, curves and the grid; done unless only html, jsonl or rows are asked.",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write to; RUN/report if left out.")] = None,
     metrics: Annotated[

@@ -48,9 +48,11 @@ def write_profile(run: Path) -> list[Path]:
 
     from robench.io.files import write_text_atomic
     from robench.reporting.plots import save
+    from robench.reporting.tables import defused
 
     profile = read_profile(run)
     table = pd.DataFrame(profile.table(), columns=["stage", "seconds", "ms_per_cell", "share"])
+    table["stage"] = table["stage"].map(defused)  # a model may name stages of its own
     write_text_atomic(run / TABLE, table.to_csv(index=False, float_format="%.6g"))
     return [run / TABLE, *save(profile_plot(profile), run / STEM, ("png",))]
 

@@ -13,18 +13,22 @@ from robench.analysis import degradation_table, read_rows, summary
 from robench.analysis.causes import cause_table
 from robench.analysis.degradation import METRICS
 from robench.analysis.provenance import Run, open_run
+from robench.analysis.rows import ROWS
 from robench.data.ids import safe_id
 from robench.errors import RobenchError, UsageError
-from robench.io.files import read_json, write_text_atomic
+from robench.io.files import write_text_atomic
+from robench.io.row_files import read_about
 from robench.reporting import plots as plotting
 from robench.reporting.cause_bars import cause_bars
 from robench.reporting.causes import cause_blocks, cause_notes
+from robench.reporting.exports import ROW_FORMATS, rows_text, to_jsonl
 from robench.reporting.html.page import html_page
 from robench.reporting.labels import metric_label, number, unit_label
 from robench.reporting.paper import to_paper_latex
 from robench.reporting.tables import latex_of, markdown_of, to_csv, to_latex, to_markdown
 
-FORMATS = ("md", "csv", "latex", "html")
+FORMATS = ("md", "csv", "jsonl", "latex", "html", *ROW_FORMATS)
+_WITHOUT_PLOTS = {"html", "jsonl", *ROW_FORMATS}
 HTML = "report.html"
 
 
@@ -64,9 +68,9 @@ def write_report(
     Args:
         runs: Run folders, comparable with each other.
         out: Folder to write to; None for ``RUN/report`` of the only run.
-        formats: Of ``md``, ``csv``, ``latex``, ``html``; also ``svg``, ``png``, ``pdf``, which then are the pictures'.
-        plots: Also draw bars, curves, and the grid of each run that kept examples; None for unless ``html`` is the
-            only format, whose page has plots of its own.
+        formats: Of `FORMATS`; also ``svg``, ``png``, ``pdf``, which then are the pictures'.
+        plots: Also draw bars, curves, and the grid of each run that kept examples; None for unless only ``html``, whose
+            page has plots of its own, or formats for programs are asked.
         metrics: Metrics to tabulate.
         reference: Run folder of the named reference (mean-body), for `rce`.
         true_masks: Run folders of the same models with the true masks, which tell what a loss is the masks' part of.
@@ -84,7 +88,7 @@ def write_report(
     formats = [name for name in formats if name not in plotting.FORMATS]
     image_formats = drawn or image_formats
     if plots is None:
-        plots = bool(drawn) or set(formats) != {"html"}
+        plots = bool(drawn) or not set(formats) <= _WITHOUT_PLOTS
     unknown = [name for name in formats if name not in FORMATS]
     unknown += [name for name in image_formats if name not in plotting.FORMATS]
     if unknown:
@@ -93,6 +97,8 @@ def write_report(
     if out is None and len(runs) != 1:
         raise UsageError("A report of several runs needs a folder of its own", hint="--out FOLDER")
     opened = [_opened(Path(run)) for run in runs]
+    if out is None and not (Path(runs[0]) / ROWS).is_dir():
+        raise UsageError(f"'{runs[0]}' is a published run, whose report needs a folder of its own", hint="--out FOLDER")
     rows = pd.concat([run.rows for run in opened], ignore_index=True)
     other = None if reference is None else read_rows(reference)
     table = degradation_table(rows, metrics, reference=other, **settings)
@@ -107,17 +113,16 @@ def write_report(
     texts = {
         "md": {"degradation.md": to_markdown(table)},
         "latex": {"degradation.tex": to_latex(table), "paper.tex": to_paper_latex(table)},
-        "csv": {
-            "degradation.csv": to_csv(table),
-            "degradation_by_severity.csv": to_csv(fine),
-            "summary.csv": to_csv(headline),
-        },
+        **{name: {name: rows_text(rows, name)} for name in formats if name in ROW_FORMATS},
     }
+    tidy = {"degradation": table, "degradation_by_severity": fine, "summary": headline}
     if len(causes):
         under = cause_notes(causes)
         texts["md"]["decomposition.md"] = markdown_of(cause_blocks(causes), under)
         texts["latex"]["decomposition.tex"] = latex_of(cause_blocks(causes), under)
-        texts["csv"]["decomposition.csv"] = to_csv(causes)
+        tidy["decomposition"] = causes
+    texts["csv"] = {f"{name}.csv": to_csv(one) for name, one in tidy.items()}
+    texts["jsonl"] = {f"{name}.jsonl": to_jsonl(one) for name, one in tidy.items()}
     if "html" in formats:
         page = html_page([Path(run) for run in runs], rows, table, fine, headline, causes, report.warnings)
         texts["html"] = {HTML: page.text}
@@ -177,11 +182,8 @@ def _captions(rows: pd.DataFrame, sample_id: str, table: pd.DataFrame) -> dict[t
 
 
 def _opened(path: Path) -> Run:
-    """Read a run; its ``run.json`` may be missing or damaged, which costs no number and is a warning."""
-    rows, about = read_rows(path), None
-    if (path / "run.json").is_file():
-        about = read_json(path / "run.json")
-    return Run(path, rows, about if isinstance(about, dict) else {})
+    """Read a run; its ``run.json`` may be missing, which costs no number and is a warning."""
+    return Run(path, read_rows(path), read_about(path))
 
 
 def _warnings(run: Run) -> list[str]:
