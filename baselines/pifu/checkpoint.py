@@ -141,7 +141,9 @@ def read_torch(path: Path, wanted: str, stand_ins: Sequence[tuple[type, str]] = 
             f"{path} is not a readable checkpoint",
             got=f"{type(error).__name__}: {_first_line(error)}",
             expected="an undamaged torch file that holds tensors only",
-            hint="download the file again and compare its size and SHA-256",
+            hint="this may be a checkpoint of PIFuHD: --model pifuhd"
+            if "argparse.Namespace" in str(error) and not stand_ins
+            else "download the file again and compare its size and SHA-256",
         ) from error
 
 

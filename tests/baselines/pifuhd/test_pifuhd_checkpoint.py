@@ -133,6 +133,13 @@ def test_files_of_other_systems_are_recognised(tmp_path, state):
         load_weights(tmp_path / "none.pt")
 
 
+def test_pifu_points_to_pifuhd(tmp_path):
+    from baselines.pifu.checkpoint import load_weights as load_pifu
+
+    with pytest.raises(UsageError, match="--model pifuhd"):
+        load_pifu(files.write(tmp_path / "pifuhd.pt"))
+
+
 def test_damage_is_one_sentence(tmp_path):
     path = files.write(tmp_path / "pifuhd.pt")
     whole = path.read_bytes()
