@@ -134,9 +134,11 @@ def contradictions(entries: Sequence[Entry]) -> Iterator[RobenchError]:
             continue
         run = entry.record.run
         data = {key: run["dataset"][key] for key in ("name", "revision", "split_sha256")}
-        content = json_text(
-            [recipe_identity(entry.run.rows), data, run["seed"], sorted(set(entry.run.rows["sample_id"]))]
-        )
+        try:
+            recipe = recipe_identity(entry.run.rows)
+        except Mismatch:
+            continue  # `problems` names it
+        content = json_text([recipe, data, run["seed"], sorted(set(entry.run.rows["sample_id"]))])
         other, same = told.setdefault(run["cset_id"], (entry, content))
         if content != same:
             yield Mismatch(

@@ -81,10 +81,11 @@ def read(path: Path) -> pd.DataFrame:
             size = os.fstat(handle.fileno()).st_size
         if size > MOST_BYTES:
             raise Mismatch(f"{path} is too large", got=f"{size} bytes", expected=f"at most {MOST_BYTES // 2**20} MiB")
+        with pa.OSFile(str(path)) as file, pq.ParquetFile(file) as parquet:
+            _check_head(parquet, path)
         texts = [name for name, kind in COLUMNS.items() if kind == "string"]
         # Texts stay numbers of a dictionary until their lengths are known: a small file may hold large ones.
         with pa.OSFile(str(path)) as file, pq.ParquetFile(file, read_dictionary=texts) as parquet:
-            _check_head(parquet, path)
             _check_texts(parquet.read(columns=texts), path)
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise Mismatch(f"{path} is damaged", got=str(error)[:200]) from error

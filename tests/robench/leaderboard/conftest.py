@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from synthetic_runs import EFFECTS, MEAN_BODY, SyntheticRun, write_run
 
+from robench.analysis.provenance import rows_sha256
 from robench.io.files import json_text
+from robench.leaderboard.entry import Entry, tables
 from robench.leaderboard.publish import Published, Wishes, publish
 
 TODAY = "2026-11-21"
@@ -81,6 +83,24 @@ class Board:
     def line(self, model: str, metric: str = "chamfer_cm") -> dict[str, str]:
         (found,) = [line for line in self.main() if (line["model"], line["metric"]) == (model, metric)]
         return found
+
+
+@pytest.fixture(autouse=True, scope="session")
+def computed_once() -> Iterator[None]:
+    """Lines are a pure function of record, rows and reference: what is the same in many tests is computed once."""
+    known: dict[str, dict[str, list[list[str]]]] = {}
+
+    def once(entry: Entry, reference: Entry | None) -> dict[str, list[list[str]]]:
+        both = [one for one in (entry, reference) if one is not None]
+        key = json_text([[one.record.to_json(), rows_sha256(one.run.rows) if one.run else ""] for one in both])
+        if key not in known:
+            known[key] = tables(entry, reference)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("robench.leaderboard.board.tables", once)
+        patch.setattr("robench.leaderboard.publish.tables", once)
+        yield
 
 
 @pytest.fixture
