@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 # What a terminal, a log or a line of a table obeys instead of showing: C0 and C1 controls (newlines and escape
 # sequences among them), line separators, changes of writing direction, and bytes of file names that are no text.
-_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 FailureKind = Literal["failed", "timeout", "oom", "no_detection", "degenerate", "skipped"]
 

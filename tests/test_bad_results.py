@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -426,3 +428,64 @@ def test_one_subject_has_numbers_and_no_intervals(place: Place, act: Act) -> Non
 @pytest.mark.parametrize("verb", VERBS)
 def test_what_is_no_run(place: Place, act: Act, verb: str, path: str, words: str) -> None:
     check(act(verb, place.out.parent / path), USAGE, words if verb != "status" else "is not a run", place)
+
+
+# --- Names that somebody chose with care. ---
+
+NAMES = {
+    "formula, markup": '=HYPERLINK("http://x")<script>alert(1)</script><img src=x>[red]x[/red]{{ 7*7 }}',
+    "formula, escapes, direction": "+1+cmd|' /C calc'!A0\x1b[2J\x1b[31mred\x07\u202egnp.exe\u2066\u200f\u061c",
+    "path": "../../../evil",
+    "absolute path": "/tmp/evil",
+    "lines, entities": "@a\n::error::b\r\n| c |\u2028b\u2029\x85]]>&lt;<!ENTITY x SYSTEM 'file:///etc/passwd'>\x00\x0b",
+    "latex": "\\input{/etc/passwd}$\\frac{$%#&_~^",
+    "empty": "",
+}
+NAMED = ("run_id", "model", "corruption", "masker", "sample_id", "message", "device")
+
+
+def named(run: SyntheticRun, name: str) -> None:
+    """Put a name wherever a stranger may put one."""
+    rows = table_of(run)
+    for column in NAMED:
+        if column == "corruption":
+            rows[column] = rows[column].replace({"fog_3d": name})
+        else:
+            rows[column] = rows[column] + name if column == "sample_id" else name
+    rows.loc[rows["severity"] == 3, ["status", "value", "failure_value"]] = ["failed", np.nan, 1.0]
+    save(run, rows)
+    facts = json.loads((run.folder / "run.json").read_text())
+    facts |= {"model": name, "run_id": name, "dataset": facts["dataset"] | {"name": name, "root": name}}
+    (run.folder / "run.json").write_text(json.dumps(facts))
+
+
+def is_shown(text: str) -> bool:
+    """True if a text is lines of characters that a terminal shows and does not obey."""
+    return all(line.isprintable() for line in text.replace("\t", " ").split("\n"))
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_names_are_shown_and_not_obeyed(place: Place, act: Act, kind: str) -> None:
+    for run in (place.base, place.cand):
+        named(run, NAMES[kind])
+    outside = place.out.parent
+    before = sorted(path for path in outside.rglob("*") if place.out not in path.parents)
+    for verb in ("report", "gate", "status"):
+        done = act(verb)
+        check(done, OK, "", place)
+        assert is_shown(done.out + done.err), verb
+    done = act("compare", None, "--format", "github,md,json,junit")
+    assert not [line for line in done.out.splitlines() if line.startswith("::error::b")]
+    ElementTree.fromstring((place.out / "compare.xml").read_text("utf-8"))
+    json.loads((place.out / "compare.json").read_text())
+    for path in place.out.iterdir():
+        text = path.read_text("utf-8")
+        assert is_shown(text), path.name
+        if path.suffix == ".csv":
+            cells = pd.read_csv(path, dtype=str, keep_default_na=False)
+            bad = [cell for cell in cells.to_numpy().ravel() if cell.startswith(("=", "@", "+"))]
+            assert not bad
+        if path.suffix == ".md":
+            assert not re.search(r"(?<!\\)<", text), "markup is escaped"
+    after = sorted(path for path in outside.rglob("*") if place.out not in path.parents and path != place.out)
+    assert after == before, "nothing is written beside the folder that was named"
