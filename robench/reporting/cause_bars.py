@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"mask": "#E69F00", "alignment": "#56B4E9", "shape": "#0072B2", "rest": "#009E73"}
 """Of Okabe and Ito. Each part has a hatch of its own beside its colour."""
-HATCHES = {"mask": "/////", "alignment": ".....", "shape": "", "rest": "xxxxx"}
+HATCHES = {"mask": "/////", "alignment": "....", "shape": "", "rest": "xxxxx"}
 _GREY, _LIGHT = "#555555", "#DDDDDD"
 _GAP = 0.35
 _SAID = {
@@ -91,7 +91,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, at: Any, parts: tuple[str, ...]) -> Non
     spread = np.maximum(np.stack([loss - lo, hi - loss]), 0)[:, known]
     style = {"fmt": "none", "ecolor": "black", "elinewidth": 0.8, "capsize": 1.8, "capthick": 0.8, "zorder": 3}
     ax.errorbar(loss[known], at[known], xerr=spread, **style)
-    ax.plot(loss, at, "D", color="black", markersize=3.6, markeredgecolor="white", markeredgewidth=0.6, zorder=4)
+    ax.plot(loss, at, "D", color="black", markersize=3.2, markeredgecolor="white", markeredgewidth=0.6, zorder=4)
     ax.axvline(0, color="black", linewidth=0.8, zorder=2.5)
     ax.axhline(at[-1] - 0.5 - _GAP / 2, color=_GREY, linewidth=0.5)
     ax.grid(axis="x", color=_LIGHT, linewidth=0.6, zorder=0)
@@ -137,7 +137,7 @@ def _legend(figure: Figure, parts: set[str], title: str | None) -> None:
         for name, colour in COLOURS.items()
         if name in parts
     ]
-    mark: dict[str, Any] = {"marker": "D", "markersize": 3.6, "markeredgecolor": "white", "markeredgewidth": 0.6}
+    mark: dict[str, Any] = {"marker": "D", "markersize": 3.2, "markeredgecolor": "white", "markeredgewidth": 0.6}
     handles.append(Line2D([], [], color="black", linewidth=0.8, label=LABELS["loss"], **mark))
     place: dict[str, Any] = {"loc": "outside upper center", "frameon": False, "fontsize": SMALL}
     figure.legend(handles=handles, ncols=2, title=title, title_fontsize=SMALL, **place)

@@ -1,5 +1,8 @@
 // Where losses come from: for each run a bar a corruption, of parts that add up to the loss.
 
+// Pixels beside the bars for the numbers of the unmoved truth.
+const BESIDE = 46;
+
 function signed(triple, digits) {
   const [value, lo, hi] = triple;
   return `${shown(value, digits, true)}${lo === null ? "" : ` (interval ${shown(lo, digits)} to ${shown(hi, digits)})`}`;
@@ -62,7 +65,7 @@ function causeTraces(group, place, metric) {
       x: complete.map((row) => row[part.name][0]),
       y: complete.map((row) => place.get(row.corruption)),
       width: 0.66,
-      marker: { color: part.colour, line: { width: 0 }, pattern: { shape: part.pattern, fillmode: "overlay", fgcolor: "#ffffff", fgopacity: 0.9, size: part.pattern === "." ? 5 : 7, solidity: 0.25 } },
+      marker: { color: part.colour, line: { width: 0 }, pattern: { shape: part.pattern, fillmode: "overlay", fgcolor: ink("--card"), fgopacity: 0.9, size: part.pattern === "." ? 5 : 7, solidity: 0.25 } },
       text: complete.map((row) => causeHover(row, part.name, part.label, metric)),
       textposition: "none",
       hoverinfo: "text",
@@ -95,7 +98,7 @@ function causeNotes(group, place, metric, top) {
   const beside = { xref: "paper", x: 1, xanchor: "left", showarrow: false, font: { size: 11, color: ink("--pale") }, align: "left" };
   const moved = group.rows.filter((row) => row.camera[0] && place.has(row.corruption));
   const notes = moved.map((row) => ({ ...beside, y: place.get(row.corruption), text: ` ${shown(row.camera[0], causeDigits(metric), true)}` }));
-  if (moved.length) notes.push({ ...beside, y: top, yanchor: "bottom", text: " truth<br> not moved" });
+  if (moved.length) notes.push({ ...beside, xanchor: "right", xshift: BESIDE, y: top, yanchor: "bottom", text: "truth not moved" });
   for (const row of group.rows.filter((item) => !item.complete && place.has(item.corruption))) {
     notes.push({ ...beside, xref: "x", x: 0, y: place.get(row.corruption), yshift: row.loss[0] === null ? 0 : 12, text: " not told apart" });
   }
@@ -134,7 +137,7 @@ function drawCauses() {
   const top = (together ? first : names.length - 1) + 0.6;
   const range = causeRange(groups);
   const moves = groups.some((group) => group.rows.some((row) => row.camera[0]));
-  const height = 70 + 34 * (place.size + 0.35) + (moves ? 30 : 0);
+  const height = 70 + 34 * (place.size + 0.35) + (moves ? 18 : 0);
   const cards = groups.map((group) => {
     const plot = make("div", { class: "plot", role: "img", "aria-label": causeSummary(group, metric), style: { height: `${height}px` } });
     const caption = make("figcaption", {}, report.series[group.series], group.said ? make("small", {}, ` ${group.said}`) : null);
@@ -145,7 +148,7 @@ function drawCauses() {
     const layout = plotLayout({
       height,
       barmode: "relative",
-      margin: { l: 8, r: moves ? 86 : 12, t: moves ? 38 : 8, b: 8 },
+      margin: { l: 8, r: moves ? BESIDE + 4 : 12, t: moves ? 26 : 8, b: 8 },
       annotations: causeNotes(group, place, metric, top),
       shapes: [
         { type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1, line: { color: ink("--ink"), width: 1 } },

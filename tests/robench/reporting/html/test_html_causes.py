@@ -73,7 +73,7 @@ def test_bars_are_drawn_from_the_parts(watched: Watched) -> None:
         assert by_name["Loss"][index] == pytest.approx(sum(by_name[n][index] for n in ("Mask", "Alignment", "Shape")))
     assert "Mask: −0.40 cm" in toy["texts"][0][1]
     assert re.search(r"interval −?\d\.\d\d to −?\d\.\d\d", toy["texts"][0][1])
-    assert sorted(toy["notes"]) == [" +1.00", " +3.00", " truth<br> not moved"]
+    assert sorted(toy["notes"]) == [" +1.00", " +3.00", "truth not moved"]
     # Without a run with true masks there are two parts; a bar that lacks a part is none, and says so.
     assert attack["names"] == ["Alignment", "Shape", "Loss"]
     assert [len(values) for values in broken["values"]] == [2, 2, 4]
