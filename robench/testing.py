@@ -250,6 +250,8 @@ def check_encoder(encoder: Encoder, weights: Path | None = None, device: str = "
             slope = torch.autograd.grad(power, leaf)[0]
         finally:
             encoder.close()
+    said = encoder.card.extra.get("parameters", report.parameters)
+    assert said == report.parameters, f"the card says {said} parameters, open() counts {report.parameters}"
     assert together.shape == (3, dim), f"three pictures get vectors of shape {together.shape}, not (3, {dim})"
     assert together.dtype == np.float32, f"vectors are {together.dtype}"
     lengths = np.linalg.norm(together, axis=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +222,7 @@ def _read(file: Path, variant: Variant, protocol: Manner) -> tuple[FusionConfig,
     """Return options, tensors and metadata of a checkpoint of this variant; errors as of `load_fusion`."""
     own = file.suffix == ".safetensors"
     metadata, tensors = read_own(file) if own else ({}, read_official(file))
+    wanted = FusionConfig(variant=variant, protocol=protocol)
     state = {key.removeprefix("net_G."): value for key, value in tensors.items()}
     kind = metadata.get("format")
     if kind == FORMAT:
@@ -237,10 +238,13 @@ def _read(file: Path, variant: Variant, protocol: Manner) -> tuple[FusionConfig,
                 hint=f"--model-option protocol={config.protocol}",
             )
         hint = f"--model {name}"
+        if variant != "add" or config.clip_dim % config.pifu.hourglass_dim == 0:
+            # Sizes may be the same, so that the message names what the variants differ in.
+            wanted = replace(config, variant=variant, protocol=protocol)
     else:
         name = "pifu" if kind == PIFU_FORMAT or any(k.startswith(f"{FILTER}.") for k in state) else "nothing known"
         hint = "name it as the 'base' of a training" if name == "pifu" else ""
-    check_fit(_outline(FusionConfig(variant=variant, protocol=protocol)), state, str(file), hint)
+    check_fit(_outline(wanted), state, str(file), hint)
     raise UsageError(f"{file} is no {MODEL_NAMES[variant]}", got=f"a checkpoint of {name}", hint=hint)
 
 

@@ -25,8 +25,8 @@ TINY = "tiny-random-normals"
 NORMALS = (DPT, TINY)
 """Networks for normals; the second is for tests and rehearsals."""
 _STANDARD_DEVIATION = 0.02
-# Of CLIP, what is a bare parameter in OpenAI's classes and so escaped the published code's new initialisation.
-_BARE = ("q_proj", "k_proj", "v_proj", "visual_projection")
+BARE = ("q_proj", "k_proj", "v_proj", "visual_projection")
+"""Of CLIP, what is a bare parameter in OpenAI's classes, and so escaped the published code's new initialisation."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,21 @@ class Part:
     sha256: str
 
 
-def redraw(net: nn.Module, draws: torch.Generator, bare: tuple[str, ...] = ()) -> list[str]:
+def overwritten(net: nn.Module, spared: tuple[str, ...] = ()) -> dict[str, nn.Parameter]:
+    """Return the parameters that `redraw` overwrites, by name: those of convolutions and linear layers.
+
+    Args:
+        net: The network.
+        spared: Last parts of the names of modules that are left as they are.
+    """
+    found = {}
+    for name, module in net.named_modules():
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)) and name.rsplit(".", 1)[-1] not in spared:
+            found |= {f"{name}.{kind}": p for kind, p in module.named_parameters(recurse=False)}
+    return found
+
+
+def redraw(net: nn.Module, draws: torch.Generator, spared: tuple[str, ...] = ()) -> None:
     """Draw the weights of all convolutions and linear layers anew, N(0, 0.02), and zero their biases.
 
     The published code does this to CLIP and DPT after it loaded them, by an initialisation that was meant for PIFu.
@@ -50,22 +64,14 @@ def redraw(net: nn.Module, draws: torch.Generator, bare: tuple[str, ...] = ()) -
     Args:
         net: The network; its other parameters stay.
         draws: The generator, on the CPU.
-        bare: Last parts of the names of modules that are spared.
-
-    Returns:
-        Names of the parameters that were overwritten.
+        spared: See `overwritten`.
     """
-    done = []
     with torch.no_grad():
-        for name, module in net.named_modules():
-            if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)) and name.rsplit(".", 1)[-1] not in bare:
-                weight = torch.empty(module.weight.shape).normal_(0.0, _STANDARD_DEVIATION, generator=draws)
-                module.weight.copy_(weight)
-                done.append(f"{name}.weight")
-                if module.bias is not None:
-                    module.bias.zero_()
-                    done.append(f"{name}.bias")
-    return done
+        for name, parameter in overwritten(net, spared).items():
+            if name.endswith(".bias"):
+                parameter.zero_()
+            else:
+                parameter.copy_(torch.empty(parameter.shape).normal_(0.0, _STANDARD_DEVIATION, generator=draws))
 
 
 class TinyNormals(nn.Module):
@@ -136,7 +142,7 @@ class PriorEncoders:
             if not isinstance(network, nn.Module):
                 what = f"The encoder '{config.clip}' cannot be used as coded: its weights cannot be drawn anew"
                 raise UsageError(what, expected="an encoder with a torch network")
-            redraw(network, draws, _BARE)
+            redraw(network, draws, BARE)
             network.to(self.device)
         self._clip = encoder
         self.parts["clip"] = Part(config.clip, report.checkpoint_sha256)

@@ -32,7 +32,7 @@ class TinyRandom(TorchEncoder):
             "input_size": 64,
             "mean": [0.5, 0.5, 0.5],
             "std": [0.25, 0.25, 0.25],
-            "parameters": 73_104,
+            "parameters": 73_504,
             "weights": "none: drawn from a fixed seed",
         },
     )
