@@ -95,6 +95,7 @@ def act(place: Place, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
             "compare": ["compare", base, path, "--format", "md,json,junit", "--out", place.out],
             "gate": ["gate", base, path, "--policy", place.policy, "--format", "json", "--out", place.out],
             "status": ["status", path],
+            "publish": ["publish", path, "--to", place.out, "--reference", "none"],
         }[verb]
         words += {"report": ["--no-plots"], "compare": ["--resamples", "100"]}.get(verb, [])
         monkeypatch.setattr(sys, "argv", ["robench", *map(str, [*words, *more])])
@@ -428,6 +429,22 @@ def test_one_subject_has_numbers_and_no_intervals(place: Place, act: Act) -> Non
 @pytest.mark.parametrize("verb", VERBS)
 def test_what_is_no_run(place: Place, act: Act, verb: str, path: str, words: str) -> None:
     check(act(verb, place.out.parent / path), USAGE, words if verb != "status" else "is not a run", place)
+
+
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name != "a row twice"])
+def test_no_spoilt_run_is_published(place: Place, act: Act, fault: str) -> None:
+    spoilt = FAULTS[fault]
+    spoilt.spoil(place.cand)
+    done = act("publish")
+    assert done.code in (USAGE, APART, DAMAGED)
+    check(done, done.code, spoilt.words, place)
+
+
+@pytest.mark.parametrize("odd", ["not finished", "partial", "no clean cells", "fewer cells", "all skipped"])
+def test_no_odd_run_is_published(place: Place, act: Act, odd: str) -> None:
+    done = act("publish", ODD[odd].make(place))
+    assert done.code in (USAGE, APART, DAMAGED)
+    check(done, done.code, "", place)
 
 
 # --- Names that somebody chose with care. ---
