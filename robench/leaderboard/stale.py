@@ -37,6 +37,11 @@ def stale_parts(rows: pd.DataFrame) -> Iterator[str]:
     for metric in published_metrics(rows):
         found = set(rows.loc[rows["metric"] == metric, "metric_version"].dropna().astype(str))
         yield from (f"{metric} {v}, now {installed_version('metrics', metric)}" for v in found if is_stale(metric, v))
+    yield from stale_corruptions(rows)
+
+
+def stale_corruptions(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield each corruption of an entry whose installed version is another; as `stale_parts`."""
     versions = rows[["corruption", "corruption_version"]].dropna().drop_duplicates()
     for name, version in sorted(map(tuple, versions.astype(str).to_numpy())):
         now = installed_version("corruptions", name)

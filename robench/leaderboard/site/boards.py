@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from robench.errors import Mismatch, UsageError
-from robench.leaderboard.board import CARD, Place, places, read_bytes, read_record
+from robench.leaderboard.board import CARD, Place, places, read_bytes, read_entry
 from robench.leaderboard.columns import MAIN, PER_CORRUPTION, SCHEMA_VERSION, TABLES, names
 from robench.leaderboard.record import RUN_ID, Record
+from robench.leaderboard.stale import stale_corruptions
 
 Line = dict[str, Any]
 
@@ -33,6 +34,7 @@ class Board:
         records: Run id → what its submission says.
         card: Text of its ``CARD.md``; empty without one.
         files: The tables as they are, by name.
+        old_pictures: Runs on pictures of a corruption whose installed version is another.
     """
 
     track: str
@@ -42,6 +44,7 @@ class Board:
     records: Mapping[str, Record]
     card: str
     files: Mapping[str, bytes]
+    old_pictures: frozenset[str] = frozenset()
 
 
 def read_boards(folder: Path) -> list[Board]:
@@ -49,7 +52,7 @@ def read_boards(folder: Path) -> list[Board]:
 
     Raises:
         UsageError: If there is no such folder.
-        Mismatch: If a table or record is damaged, of another schema, a link, or too large.
+        Mismatch: If a table, record or file of rows is damaged, of another schema, a link, or too large.
     """
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}", expected="one that `robench publish --to` writes")
@@ -68,7 +71,9 @@ def _read_board(place: Place) -> Board:
     for run_id in ids:
         if not RUN_ID.fullmatch(run_id):
             raise Mismatch(f"{place.folder / MAIN} names no run", got=run_id[:160])
-    records = {run_id: read_record(place, run_id) for run_id in ids}
+    entries = {run_id: read_entry(place, run_id, {}) for run_id in ids}
+    records = {run_id: entry.record for run_id, entry in entries.items()}
+    old = {run_id for run_id, entry in entries.items() if entry.run and any(stale_corruptions(entry.run.rows))}
     for name, lines in ((MAIN, main), (PER_CORRUPTION, conditions)):
         for line in lines:
             if line["track"] != place.track or line["run_id"] not in records:
@@ -76,7 +81,7 @@ def _read_board(place: Place) -> Board:
                 raise Mismatch(f"{place.folder / name} has a line of another board or run", got=got)
     card = read_bytes(place.folder / CARD).decode("utf-8", "replace") if (place.folder / CARD).exists() else ""
     dataset = next((str(record.run["dataset"]["name"]) for record in records.values()), place.dataset)
-    return Board(place.track, dataset, main, conditions, records, card, files)
+    return Board(place.track, dataset, main, conditions, records, card, files, frozenset(old))
 
 
 def read_table(data: bytes, name: str, path: Path) -> list[Line]:

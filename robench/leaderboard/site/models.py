@@ -60,7 +60,7 @@ def model_context(
         "table": table,
         "runs": [_run(board, line, names) for board, line in _first_of_runs(own)],
         "reference": any(is_reference(line, board) for board, line in own),
-        "stale": all(out_of_date(line) for _, line in own),
+        "stale": all(out_of_date(line, board) for board, line in own),
         "places": places,
         "data": {"places": places, "csv": {table.name: table.csv}},
     }
@@ -83,7 +83,7 @@ def _entries(own: Sequence[tuple[Board, Line]], text: str) -> Table:
     for board, line in own:
         digits = 2 if unit_label(line["unit"]) else 3
         arrow = "↓" if line["direction"] == "lower" else "↑"
-        stale = f"version {line['metric_version']}, out of date" if out_of_date(line) else ""
+        stale = f"version {line['metric_version']}, out of date" if out_of_date(line, board) else ""
         rate = line["failure_rate"]
         rows.append(
             [

@@ -116,7 +116,7 @@ def _index(
     listed = []
     for model, page in models.items():
         own = [(board, line) for board in boards for line in board.lines if line["model"] == model]
-        stale = [out_of_date(line) for _, line in own]
+        stale = [out_of_date(line, board) for board, line in own]
         listed.append(
             {
                 "name": printable(model),

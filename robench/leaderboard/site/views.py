@@ -63,9 +63,9 @@ class Setting:
     views: tuple[View, ...]
 
 
-def out_of_date(line: Line) -> bool:
-    """True if the installed metric has another version than the one that computed a line."""
-    return is_stale(line["metric"], line["metric_version"])
+def out_of_date(line: Line, board: Board) -> bool:
+    """True if the metric of a line, or a corruption of its pictures, has another version today."""
+    return is_stale(line["metric"], line["metric_version"]) or line["run_id"] in board.old_pictures
 
 
 def is_reference(line: Line, board: Board) -> bool:
@@ -122,7 +122,7 @@ def _views(board: Board, numbers: Sequence[int]) -> Iterable[View]:
     metrics = sorted({board.lines[number]["metric"] for number in numbers}, key=metric_order)
     for metric in metrics:
         own = [number for number in numbers if board.lines[number]["metric"] == metric]
-        stale = [number for number in own if out_of_date(board.lines[number])]
+        stale = [number for number in own if out_of_date(board.lines[number], board)]
         protocols = sorted({board.lines[number]["protocol_sha"] for number in own if number not in stale})
         for protocol in protocols or [""]:
             lines = [n for n in own if n in stale or board.lines[n]["protocol_sha"] == protocol]
@@ -185,7 +185,7 @@ def line_json(line: Line, board: Board, pages: Mapping[str, str]) -> dict[str, A
         "version": printable(line["metric_version"]),
         "worst": printable(corruption_label(line["worst_corruption"])) if line["worst_corruption"] else "",
         "reference": is_reference(line, board),
-        "stale": out_of_date(line),
+        "stale": out_of_date(line, board),
         **{name: None if line[name] is None else known(line[name]) for name in NUMBERS},
     }
 

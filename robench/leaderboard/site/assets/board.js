@@ -73,7 +73,7 @@ function draw() {
       make("th", { scope: "col", class: "plain-head" }, "Rank"),
       head({ key: "model", head: "Model", meaning: "" }),
       ...columns.slice(0, 1).map(head),
-      make("th", { class: "plain-head", "aria-hidden": "true" }, by.lo ? "95 % interval" : by.head),
+      make("th", { class: "plain-head", "aria-hidden": "true" }, by.lo ? "95 % interval" : "On a scale"),
       ...columns.slice(1).map(head),
       ...texts.map(head),
     ),

@@ -1,58 +1,27 @@
-"""Boards with known truth: ties, a stale line, failures, missing values, a malicious name; and their site."""
+"""Published boards and their site."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from robench.leaderboard import board
+from robench.leaderboard import board, stale
 from robench.leaderboard import entry as entries
 from robench.leaderboard import publish as publishing
 from robench.leaderboard.site import views
 from robench.leaderboard.site.build import build_site
-from tests.robench import synthetic_runs
 from tests.robench.browser import chromium
-from tests.robench.synthetic_runs import MEAN_BODY, write_run
+from tests.robench.leaderboard.site.known_boards import DATASET, publish_boards
 
 __all__ = ["chromium"]
-ATTACK = "<img src=x onerror=alert(1)><b>evil</b>"
-EVIL_LINK = "javascript:alert(document.domain)"
-PLAIN_LINK = "http://example.org/run"
-DATASET = "synthetic-people"
-SAID = {"licence": "MIT", "date": "2026-11-20", "code_url": "https://example.org/code?a=1&b=2"}
-
-
-def effects(roll: float, fog: float, noise: float) -> dict[str, float]:
-    return {"camera_roll": roll, "fog_3d": fog, "iso_noise": noise}
-
-
-# Ratios to clean. Noise spreads them, so that the first two cannot be told apart.
-STEADY, ALIKE, WEAK = effects(1.1, 1.1, 1.1), effects(1.1, 1.1, 1.1), effects(1.6, 1.6, 1.6)
-
-
-def write(runs: Path, model: str, **wishes: Any) -> Any:
-    """Write a small synthetic run."""
-    small = {"subjects": 10, "severities": (1, 3, 5), "metrics": ("chamfer_cm", "fscore_1cm", "mask_iou")}
-    return write_run(runs, model, **{**small, **wishes})
-
-
-def _publish(root: Path, run: Any, recipe: str = "everything", **said: str) -> str:
-    """Publish a run under a recipe's name, and return its id."""
-    reference = said.pop("reference", None)
-    about = json.loads((run.folder / "run.json").read_text())
-    about["recipe"]["name"] = recipe
-    (run.folder / "run.json").write_text(json.dumps(about))
-    publishing.publish([run.folder], root, publishing.Wishes({**SAID, **said}, "2026-11-20", reference))
-    return str(run.run_id)
 
 
 @pytest.fixture(scope="session")
 def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two boards: masks given, with two recipes and seven models; picture alone, with two models."""
     with pytest.MonkeyPatch.context() as patch:
         known: dict[str, Any] = {}
 
@@ -65,49 +34,15 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
         patch.setattr(publishing, "lines_of", lines_of)
         patch.setattr(entries, "RESAMPLES", 300)
-        return _boards(tmp_path_factory.mktemp("boards"))
-
-
-def _boards(folder: Path) -> Path:
-    root, runs = folder / "leaderboards", folder / "runs"
-    _publish(root, write(runs, "mean-body", effects=MEAN_BODY, clean_cm=3.0), variant="reference")
-    steady = {"noise": 0.04, "seed": 1}
-    _publish(root, write(runs, "steady", effects=STEADY, **steady), verified="ci", hardware="Some GPU")
-    _publish(root, write(runs, "alike", effects=ALIKE, clean_cm=0.8, noise=0.04, seed=2), licence="CC-BY-NC-4.0")
-    fails = {("fog_3d", 3): 3}
-    _publish(root, write(runs, ATTACK, effects=WEAK, noise=0.04, seed=3, fails=fails), date="2026-11-19")
-    hermit = write(runs, "hermit", effects=effects(2.2, 2.2, 2.2))
-    _publish(root, hermit, reference=publishing.NO_REFERENCE)  # so it has no corruption error
-    _publish(root, write(runs, "perfect", clean_cm=0.0))  # so it has no ratio
-    with pytest.MonkeyPatch.context() as patch:
-        facts = synthetic_runs._metric_facts
-        patch.setattr(synthetic_runs, "_metric_facts", lambda name: {**facts(name), "version": "0"})
-        old = write(runs, "old", effects=effects(1.01, 1.01, 1.01), columns={"metric_version": "0"})
-    _publish(root, old, reference=publishing.NO_REFERENCE)
-    for model, kind in (("mean-body", MEAN_BODY), ("steady", STEADY)):
-        single = write(runs, model, effects=kind, severities=(3,), clean_cm=3.0 if model == "mean-body" else 1.0)
-        _publish(root, single, "one-level")
-        predicted = write(runs, model, effects=kind, masker="u2netp")
-        _publish(root, predicted, reference=publishing.NO_REFERENCE if model == "steady" else None)
-    (home,) = (root / "given-mask").iterdir()
-    lines = (home / "main.csv").read_text().splitlines(keepends=True)
-    # What `robench publish` refuses, a pull request may still hold.
-    told = [
-        line.replace("https://example.org/code?a=1&b=2", EVIL_LINK).replace(",,2026-11-19", f",{PLAIN_LINK},2026-11-19")
-        if ATTACK in line
-        else line
-        for line in lines
-    ]
-    assert told != lines
-    (home / "main.csv").write_text("".join(told))
-    return root
+        return publish_boards(tmp_path_factory.mktemp("boards"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _version_0_is_old() -> Iterator[None]:
-    """Whatever version a metric has today, these boards know one that is out of date: 0."""
+    """Whatever versions metrics and corruptions have today, on these boards 1 is new and 0 is old."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(views, "is_stale", lambda metric, version: version == "0")
+        patch.setattr(stale, "installed_version", lambda kind, name: "1")
         yield
 
 
@@ -121,10 +56,3 @@ def site(boards: Path, tmp_path_factory: pytest.TempPathFactory, _version_0_is_o
 @pytest.fixture(scope="session")
 def board_page(site: Path) -> Path:
     return site / "boards" / f"given-mask--{DATASET}.html"
-
-
-def read_lines(path: Path) -> list[Mapping[str, str]]:
-    import csv
-
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
