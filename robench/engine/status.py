@@ -127,7 +127,7 @@ def run_status(run: Path) -> RunStatus:
     state = "running" if running else "complete" if done >= cells else "interrupted"
     started: dict[str, Any] = {}
     for event in read_lines(run / EVENTS):
-        if event.get("event") == "started":
+        if isinstance(event, dict) and event.get("event") == "started":
             started = event
     per_s = _per_second(started, done, running)
     left_s = (cells - done) / per_s if per_s and running else None
