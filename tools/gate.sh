@@ -28,6 +28,8 @@ robench=(.venv/bin/python -P -m robench)
 cores=$(nproc)
 export OMP_NUM_THREADS=1
 field() { .venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
+# Runs resume by what versions say, and code that is being worked on has no new version: so they lie by its bytes.
+here=$(find robench corruptions baselines \( -name '*.py' -o -name '*.yaml' \) -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-12)
 [ -f "$candidate" ] || { say "there is no file $candidate"; exit 2; }
 
 # What BASE names: a file of weights, or a revision whose tree is unpacked beside the results, the checkout left alone.
@@ -60,12 +62,12 @@ if [ -z "$data" ]; then
     "${robench[@]}" data synth "$data" --subjects "${SUBJECTS:-48}" --views 0 --size "${SIZE:-256}" --split test -j "$cores" >&2
 fi
 say "candidate: $candidate"
-new=$(evaluate "$PWD" "$candidate" candidate)
+new=$(evaluate "$PWD" "$candidate" "candidate-$here")
 say "base: $base"
 if [ "$mode" = code ]; then
-    old=$(evaluate "$tree" "$base_weights" "base-code-${commit:0:12}")
+    old=$(evaluate "$tree" "$base_weights" "base-${commit:0:12}")
 else
-    old=$(evaluate "$PWD" "$base_weights" base)
+    old=$(evaluate "$PWD" "$base_weights" "base-$here")
 fi
 formats=terminal,md,json,junit${GITHUB_ACTIONS:+,github}
 say "verdict, also in $out/$mode"

@@ -54,14 +54,15 @@ def written() -> Iterator[tuple[str, str]]:
         for script in scripts_of(yaml.safe_load(job)):
             yield PAGE.name, script
     for path in SCRIPTS:
-        yield path.name, path.read_text("utf-8").replace('"${robench[@]}"', "robench").replace("$robench ", "robench ")
+        text = path.read_text("utf-8").replace("exec ", "").replace('"${robench[@]}"', "robench")
+        yield path.name, text.replace("$robench ", "robench ")
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
     """(where, words after ``robench``) of every command line."""
     for where, script in written():
         for line in re.sub(r"\\\n\s*", " ", script).splitlines():
-            found = re.search(r"(?:^|[\s(;&|])(?:\.venv/bin/)?robench ([a-z][^|;&#>)]*)", line)
+            found = re.search(r"(?:^|[(;&|]|[A-Z_]=\S+)\s*(?:\.venv/bin/)?robench ([a-z][^|;&#>)]*)", line)
             if found and not line.lstrip().startswith(("#", "step ", "say ")):
                 yield where, shlex.split(found[1])
 
