@@ -62,7 +62,7 @@ function draw() {
   const rising = sorted.better === undefined || lowerOf(sorted, view);
   const table = find("#board");
   const first = lines[0];
-  find("caption", table).textContent =
+  find("caption span", table).textContent =
     `${view.title}, ${view.lower ? "lower" : "higher"} is better; recipe ${report.settings[state.setting].label}; ` +
     `${first.n_subjects} subjects, ${first.n_samples} samples`;
   const head = (column) => headCell(column.head, column, state.sort === column.key, rising === state.turned, sortBy);
