@@ -33,11 +33,13 @@ def body_field(points: Float, offset: float = 0.0) -> Float:
             ((m * 0.09, -0.10, 0), (m * 0.12, -0.85, 0), 0.08),
             ((m * 0.12, -0.88, 0), (m * 0.13, -0.90, 0.12), 0.05),
         ]
+    axes = np.ascontiguousarray(points.T)
     nearest = np.full(len(points), np.inf)
     for start, end, radius in parts:
-        a, b = np.array(start, float), np.array(end, float)
-        along = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
-        nearest = np.minimum(nearest, np.linalg.norm(points - (a + along[:, None] * (b - a)), axis=1) - radius)
+        a, b = np.array(start, float)[:, None], np.array(end, float)[:, None]
+        to, axis = axes - a, b - a
+        along = np.clip((axis.T @ to)[0] / (axis**2).sum(), 0, 1)
+        np.minimum(nearest, np.sqrt(((to - along * axis) ** 2).sum(axis=0)) - radius, out=nearest)
     return np.asarray(1 / (1 + np.exp(np.clip(nearest / 0.01, -60, 60))))
 
 

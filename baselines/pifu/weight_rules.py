@@ -42,7 +42,9 @@ def raw_values(key: str, count: int, rule: Rule, offset: float, *, matrix: bool)
     # Block by block, which stays in the cache: large networks have hundreds of millions of weights.
     for start in range(0, count, _BLOCK):
         x[start : start + _BLOCK] = _splitmix64(seed, start, min(_BLOCK, count - start))
-    return x * math.sqrt(3.0) if matrix else x
+    if matrix:
+        x *= math.sqrt(3.0)
+    return x
 
 
 def _splitmix64(seed: int, start: int, count: int) -> NDArray[np.float64]:
@@ -70,7 +72,7 @@ def rule_value(key: str, shape: tuple[int, ...], rule: Rule, offset: float) -> N
     if last == "weight_g":
         x = 1.0 + 0.1 * x
     elif len(shape) >= 2:
-        x = x * math.sqrt(2.0 / math.prod(shape[1:]))
+        x *= math.sqrt(2.0 / math.prod(shape[1:]))
     elif last == "running_var":
         x = 1.0 + 0.1 * x**2
     elif last == "weight":

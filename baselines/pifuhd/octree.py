@@ -63,9 +63,10 @@ def _fill_flat_cells(values: NDArray[np.float64], dirty: NDArray[np.bool_], step
     # A node on a face belongs to two blocks and takes the value of the one that is filled later: first come the far
     # faces, in the order of the axes, and last what is a block's own.
     for far in product((True, False), repeat=3):
-        places = [np.arange(1, cells + 1) * step if f else np.arange(cells * step) for f in far]
-        sources = [np.arange(cells) if f else np.arange(cells * step) // step for f in far]
-        chosen = flat[np.ix_(*sources)]
-        at = np.ix_(*places)
-        values[at] = np.where(chosen, middle[np.ix_(*sources)], values[at])
+        at = tuple(slice(step, cells * step + 1, step) if f else slice(0, cells * step) for f in far)
+        chosen, value = flat, middle
+        for axis, f in enumerate(far):
+            if not f:
+                chosen, value = np.repeat(chosen, step, axis), np.repeat(value, step, axis)
+        np.copyto(values[at], value, where=chosen)
         dirty[at] &= ~chosen
