@@ -464,7 +464,8 @@ NAMES = {
     "formula, escapes, direction": "+1+cmd|' /C calc'!A0\x1b[2J\x1b[31mred\x07\u202egnp.exe\u2066\u200f\u061c",
     "path": "../../../evil",
     "absolute path": "/tmp/evil",
-    "lines, entities, latex": "@a\\input{/etc/passwd}$\\frac{$%#&_~^\n::error::b\r\n| c |\u2028b\u2029\x85]]>&lt;<!ENTITY x SYSTEM 'file:///etc/passwd'>\x00\x0b",
+    "lines, entities, latex": "@a\\input{/etc/passwd}$\\frac{$%#&_~^\n::error::b\r\n| c |\u2028b\u2029\x85"
+    "]]>&lt;<!ENTITY x SYSTEM 'file:///etc/passwd'>\x00\x0b",
     "empty": "",
 }
 NAMED = ("run_id", "model", "corruption", "masker", "sample_id", "message", "device")
