@@ -58,7 +58,7 @@ def degradation_table(
     for key, run, other in _runs(rows, metrics, reference):
         iou = _mask_iou(run, by, settings)
         for metric in _present(run, metrics):
-            found = cells(run, metric, by, other)
+            found, facts = cells(run, metric, by, other), _facts(run, metric)
             for index, (corruption, severity) in enumerate(found.conditions):
                 mask = iou.get((corruption.removesuffix(UNALIGNED), severity), MISSING)
                 records.append(
@@ -66,7 +66,7 @@ def degradation_table(
                         **key,
                         "corruption": corruption,
                         "severity": severity,
-                        **_facts(run, metric),
+                        **facts,
                         **_numbers(found, index, settings),
                         **_spread("mask_iou", mask),
                     }
