@@ -79,6 +79,13 @@ def test_what_the_text_trains_is_the_classifier_and_the_fusion() -> None:
     }
 
 
+def test_the_page_prints_what_the_table_counts() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "models" / "fusion.md").read_text("utf-8")
+    for row in parameter_table():
+        said = " / ".join(f"{n:,}" for n in row.published) + " " if row.published else ""
+        assert f"| {row.model} | {row.trainable:,} | {row.total:,} | {row.used:,} | {said}|" in page
+
+
 def test_the_cards_say_what_the_table_counts() -> None:
     from robench import registry
 
