@@ -6,6 +6,7 @@ CVPR 2020, https://arxiv.org/abs/2004.00452.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -76,8 +77,8 @@ class PifuHDConfig:
             if not 1 <= getattr(self, name) <= most:
                 what = f"PIFuHD's option '{name}' must be positive and at most {most}"
                 raise UsageError(what, got=str(getattr(self, name)))
-        if not self.z_size > 0:
-            raise UsageError("PIFuHD's option 'z_size' must be positive", got=str(self.z_size))
+        if not 0 < self.z_size < math.inf:
+            raise UsageError("PIFuHD's option 'z_size' must be positive and finite", got=str(self.z_size))
         for level in ("coarse", "fine"):
             try:
                 getattr(self, level)  # which checks the rest

@@ -145,6 +145,7 @@ def test_options_that_cannot_be_are_refused():
         ({"skips": (5,)}, "'skips' names no layer"),
         ({"merge_layer": 4}, "names no hidden layer"),
         ({"z_size": -1.0}, "'z_size' must be positive"),
+        ({"z_size": float("inf")}, "'z_size' must be positive and finite"),
         ({"normal_width": 4096}, "at most 1024"),
         ({"coarse_size": 528, "normal_downs": 5}, "'coarse_size' does not suit"),
         ({"fine_size": 1000}, "fine level cannot .* a multiple of 32"),
