@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from robench.analysis.provenance import rows_sha256
 from robench.analysis.rows import read_rows
 from robench.errors import Mismatch, UsageError
 from robench.io.row_files import read_about
@@ -34,7 +33,7 @@ def load(runs: PathLike | Iterable[PathLike]) -> pd.DataFrame:
         ``float64``; integers are ``Int64``, whose gaps are ``<NA>``, but for ``severity``, which has none: ``int64``.
         A failure has ``value`` NaN, its ``status`` and, where there is one, the penalty ``failure_value``.
         ``attrs["schema_version"]`` is the version of the columns, ``attrs["runs"]`` says for each run ``path, run_id,
-        rows_sha256, rows, state, partial`` (the last two None where nothing says so).
+        rows, state, partial`` (the last two None where nothing says so).
 
     Raises:
         UsageError: If there is no such run, or it has no row yet.
@@ -52,7 +51,6 @@ def load(runs: PathLike | Iterable[PathLike]) -> pd.DataFrame:
             {
                 "path": str(path),
                 "run_id": ", ".join(sorted(set(rows["run_id"]))),
-                "rows_sha256": rows_sha256(rows),
                 "rows": len(rows),
                 "state": about.get("state"),
                 "partial": bool(data["partial"]) if isinstance(data, dict) and "partial" in data else None,

@@ -15,8 +15,6 @@ import pytest
 from synthetic_runs import PENALTY_CM, SyntheticRun, write_run
 
 import robench
-from robench.analysis import read_rows
-from robench.analysis.provenance import rows_sha256
 from robench.errors import Mismatch, UsageError
 from robench.schema import SCHEMA
 
@@ -59,7 +57,6 @@ def test_it_says_where_rows_come_from(runs: list[SyntheticRun]) -> None:
         {
             "path": str(one.folder),
             "run_id": one.run_id,
-            "rows_sha256": rows_sha256(read_rows(one.folder)),
             "rows": rows,
             "state": state,
             "partial": partial,
