@@ -181,7 +181,7 @@ def _run(board: Board, line: Line, names: Mapping[Board, str]) -> dict[str, Any]
         ("Recipe", line["recipe"]),
         ("Masks", line["masker"]),
         ("Priors", "" if line["prior_source"] == "none" else line["prior_source"]),
-        ("Options", line["model_options"]),
+        ("Options", line["model_options"].replace(";", "; ")),
         ("Licence", line["licence"]),
         ("Checkpoint (SHA-256)", line["checkpoint_sha256"]),
         ("Parameters", "" if line["params_m"] is None else f"{number(line['params_m'], 1)} million"),

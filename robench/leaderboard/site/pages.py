@@ -121,7 +121,7 @@ def _index(
             {
                 "name": printable(model),
                 "href": f"models/{page}.html",
-                "boards": ", ".join(dict.fromkeys(printable(title_of(board)) for board, _ in own)),
+                "boards": "; ".join(dict.fromkeys(printable(title_of(board)) for board, _ in own)),
                 "recipes": ", ".join(sorted({printable(line["recipe"]) for _, line in own})),
                 "entries": len({(board.track, board.dataset, line["run_id"]) for board, line in own}),
                 "licence": " / ".join(sorted({printable(line["licence"]) for _, line in own})),
@@ -189,6 +189,7 @@ def _board(
             {
                 "label": setting.label,
                 "recipe": printable(setting.recipe),
+                "masker": printable(setting.masker),
                 "views": [view_json(view, board) for view in setting.views],
             }
             for setting in settings

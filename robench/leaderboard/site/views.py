@@ -55,11 +55,13 @@ class Setting:
     Attributes:
         label: Its name in the list of choices.
         recipe: Name of the recipe.
+        masker: Where the masks came from.
         views: One a metric; several where a metric was computed under several protocols.
     """
 
     label: str
     recipe: str
+    masker: str
     views: tuple[View, ...]
 
 
@@ -95,7 +97,8 @@ def settings_of(board: Board) -> list[Setting]:
     ordered = sorted(groups)
     labels = _labels(ordered)
     return [
-        Setting(label, key[0], tuple(_views(board, groups[key]))) for key, label in zip(ordered, labels, strict=True)
+        Setting(label, key[0], key[2], tuple(_views(board, groups[key])))
+        for key, label in zip(ordered, labels, strict=True)
     ]
 
 
@@ -177,7 +180,7 @@ def line_json(line: Line, board: Board, pages: Mapping[str, str]) -> dict[str, A
         "model": printable(line["model"]),
         "page": pages[line["model"]],
         "variant": printable(line["variant"]),
-        "options": printable(line["model_options"]),
+        "options": printable(line["model_options"].replace(";", "; ")),
         "licence": printable(line["licence"]),
         "verified": printable(line["verified"]),
         "hardware": printable(line["hardware"]),

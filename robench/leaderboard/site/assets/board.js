@@ -62,8 +62,9 @@ function draw() {
   const rising = sorted.better === undefined || lowerOf(sorted, view);
   const table = find("#board");
   const first = lines[0];
+  const setting = report.settings[state.setting];
   find("caption span", table).textContent =
-    `${view.title}, ${view.lower ? "lower" : "higher"} is better; recipe ${report.settings[state.setting].label}; ` +
+    `${view.title}, ${view.lower ? "lower" : "higher"} is better; recipe ${setting.recipe}; masks: ${setting.masker}; ` +
     `${first.n_subjects} subjects, ${first.n_samples} samples`;
   const head = (column) => headCell(column.head, column, state.sort === column.key, rising === state.turned, sortBy);
   table.tHead.replaceChildren(

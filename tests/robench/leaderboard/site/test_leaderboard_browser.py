@@ -67,7 +67,7 @@ def test_it_ranks_by_the_ratio_and_shows_ties(watched: Watched, lines: dict[str,
     ranks = dict(order(watched.page))
     assert (ranks["steady"], ranks["alike"], ranks[ATTACK]) == ("1–2", "1–2", "3")
     caption = watched.page.locator("#board caption").inner_text()
-    assert caption == "Chamfer distance (cm), lower is better; recipe everything; 10 subjects, 10 samples"
+    assert caption == "Chamfer distance (cm), lower is better; recipe everything; masks: given; 10 subjects, 10 samples"
     assert (
         watched.page.locator("#said").inner_text().startswith("7 entries. 4 ranked by ratio to clean, lower is better")
     )
