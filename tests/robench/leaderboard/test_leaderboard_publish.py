@@ -134,7 +134,7 @@ def test_what_is_said_may_change_and_rows_may_not(board: Board) -> None:
         ({}, {"run_url": "https://user@example.org"}, UsageError, "run_url"),
         ({}, {"variant": "a\nb"}, UsageError, "variant"),
         ({}, {"hardware": "x" * 81}, UsageError, "hardware"),
-        ({}, {"hardware": "see /home/me/gpu.txt"}, UsageError, "path"),
+        ({}, {"hardware": "see /srv/me/gpu.txt"}, UsageError, "path"),
         ({}, {"date": "21.11.2026"}, UsageError, "date"),
         ({}, {"verified": "trust me"}, UsageError, "verified"),
         ({}, {"reference": "mean-body@00000000-00000000-00000000"}, UsageError, "reference"),
@@ -267,7 +267,7 @@ def test_rows_may_lie_elsewhere(board: Board, tmp_path: Path) -> None:
 
 def test_no_path_of_the_submitter_is_published(board: Board, tmp_path: Path) -> None:
     secret = tmp_path / "my secret folder"
-    run = board.run(columns={"message": f"no picture {secret}/a.png and C:\\Users\\me\\b.png or /home/me/c.png"})
+    run = board.run(columns={"message": f"no picture {secret}/a.png and C:\\Users\\me\\b.png or /srv/me/c.png"})
 
     def tell(about: dict[str, Any]) -> None:
         about["dataset"]["root"] = str(secret)
@@ -277,7 +277,7 @@ def test_no_path_of_the_submitter_is_published(board: Board, tmp_path: Path) -> 
     edit_json(run.folder / "run.json", tell)
     board.publish(run)
     for name, data in tree(board.root).items():
-        for gone in (b"secret", b"/home/", str(tmp_path).encode(), b"Users"):
+        for gone in (b"secret", b"/srv/", str(tmp_path).encode(), b"Users"):
             assert gone not in data, name
     messages = set(read_rows(board.entry(run))["message"])
     assert messages == {"no picture <path> and <path> or <path>"}
@@ -288,7 +288,7 @@ def test_a_path_among_the_models_options_is_refused(board: Board) -> None:
     from robench.leaderboard.record import run_facts
 
     about = json.loads((board.run().folder / "run.json").read_text())
-    about["protocol"]["model_options"] = {"normals": "/home/me/normals"}
+    about["protocol"]["model_options"] = {"normals": "/srv/me/normals"}
     with pytest.raises(UsageError, match=r"model_options\.normals"):
         run_facts(about)
 

@@ -192,7 +192,7 @@ def replaced(*keys: str, by: object) -> Callable[[dict[str, Any]], None]:
         (replaced("run", "track", by="image-only"), "lies on another board"),
         (replaced("run", "track", by="../.."), "no such track"),
         (replaced("run", "model", by="../../toy"), "does not hash"),
-        (replaced("run", "recipe", "name", by="/home/me/recipe"), "path of a machine"),
+        (replaced("run", "recipe", "name", by="/srv/me/recipe"), "path of a machine"),
         (replaced("run", "parameters", by=-1), "another type"),
         (replaced("run", "parameters", by=5_000_000), "params_m"),
         (replaced("run", "row_schema", by=99), "another schema"),
