@@ -113,7 +113,7 @@ def _replace(fresh: Path, out: Path) -> None:
         os.rename(out, old)
     try:
         os.rename(fresh, out)
-    except OSError:
+    except BaseException:  # Ctrl-C too: the older site comes back
         if old.exists():
             os.rename(old, out)
         raise

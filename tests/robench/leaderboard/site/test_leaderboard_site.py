@@ -8,6 +8,7 @@ import hashlib
 import html
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -19,7 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from robench.cli import app
-from robench.errors import ExitCode, Mismatch, UsageError
+from robench.errors import EnvironmentNotReady, ExitCode, Mismatch, UsageError
 from robench.leaderboard import stale
 from robench.leaderboard.columns import MAIN, PER_CORRUPTION, RANKED_WITHIN
 from robench.leaderboard.site import boards as reading
@@ -100,6 +101,26 @@ def test_what_is_no_site_is_not_overwritten(kind: str, boards: Path, tmp_path: P
     with pytest.raises(UsageError, match=r"no part of a site|no folder|leaderboards"):
         build_site(boards, out)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("error", [OSError(28, "full"), KeyboardInterrupt()])
+def test_the_older_site_stays_if_the_new_one_cannot_take_its_place(
+    error: BaseException, boards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_site(boards, tmp_path / "out")
+    (tmp_path / "out" / "index.html").write_text("the older one")
+    rename = os.rename
+
+    def failing(source: Any, target: Any) -> None:
+        if Path(target).name == "out" and not str(source).endswith("-old"):
+            raise error
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises((EnvironmentNotReady, KeyboardInterrupt)):
+        build_site(boards, tmp_path / "out")
+    assert (tmp_path / "out" / "index.html").read_text() == "the older one"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_site_with_a_file_of_its_owner_is_kept(boards: Path, tmp_path: Path) -> None:
