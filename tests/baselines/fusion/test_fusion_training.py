@@ -23,7 +23,7 @@ from baselines.pifu.checkpoint import load_weights, save_weights
 from baselines.pifu.network import ShapeNet, init_weights
 from baselines.pifu.training import fit
 from robench import testing
-from robench.contracts import Sample
+from robench.contracts import Failure, Request, Sample
 from robench.errors import EnvironmentNotReady, Mismatch, UsageError
 
 MODELS: dict[str, Any] = {"experts": PifuExperts, "add": PifuClipAdd, "concat": PifuClipConcat}
@@ -257,3 +257,42 @@ def test_a_base_may_lie_beside_the_options(tmp_path: Path, base: Path) -> None:
     assert read_fusion_config(tmp_path / "options.yaml").base == str(tmp_path / "mine.safetensors")
     (tmp_path / "options.yaml").write_text("base: pifu-mini\n")
     assert read_fusion_config(tmp_path / "options.yaml").base == "pifu-mini"
+
+
+@pytest.mark.parametrize(
+    ("variant", "protocol"), [("experts", "described"), ("concat", "as-coded"), ("add", "described")]
+)
+def test_reduced_precision_trains_and_reconstructs(
+    variant: str, protocol: str, people: list[Sample], base: Path, tmp_path: Path
+) -> None:
+    fusion = {"variant": variant, "protocol": protocol}
+    path = trained(scenes.training(base, fusion, precision="bfloat16", steps=2), people, tmp_path)
+    request = Request("a", testing.example_image(), testing.example_mask(), testing.example_camera())
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        model = MODELS[variant](resolution=16, protocol=protocol, precision=precision)
+        model.open("cpu", path)
+        predictor = model._predictor
+        with torch.inference_mode(), predictor._reduced():
+            found[precision] = predictor.encode(torch.zeros(1, 3, 32, 32)).maps[-1]
+        result = model.reconstruct([request])[0]
+        assert not isinstance(result, Failure) or result.kind == "degenerate", "two steps may leave an empty field"
+        model.close()
+    assert found["bfloat16"].dtype == torch.bfloat16
+    spread = (found["bfloat16"].float() - found["float32"]).abs().max()
+    assert 0 < spread < 0.05 * found["float32"].abs().max()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("protocol", ["described", "as-coded"])
+def test_training_and_opening_on_cuda(protocol: str, people: list[Sample], base: Path, tmp_path: Path) -> None:
+    config = scenes.training(base, {"protocol": protocol}, precision="auto")
+    path = trained(config, people, tmp_path, device="cuda")
+    maps = []
+    for device in ("cuda", "cpu"):
+        model = PifuExperts(resolution=16, protocol=protocol)
+        model.open(device, path)
+        with torch.inference_mode():
+            maps.append(model._predictor.encode(torch.full((1, 3, 32, 32), 0.25, device=device)).maps[-1].cpu())
+        model.close()
+    assert (maps[0] - maps[1]).abs().max() < 1e-2 * maps[1].abs().max()
