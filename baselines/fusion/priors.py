@@ -16,7 +16,7 @@ from baselines.fusion import dpt
 from baselines.fusion.config import FusionConfig
 from baselines.fusion.network import Priors
 from robench import registry
-from robench.errors import UsageError
+from robench.errors import EnvironmentNotReady, UsageError
 from robench.io.weights import find_weights, network_sha256
 from robench.rng import generator
 
@@ -27,6 +27,9 @@ NORMALS = (DPT, TINY)
 _STANDARD_DEVIATION = 0.02
 BARE = ("q_proj", "k_proj", "v_proj", "visual_projection")
 """Of CLIP, what is a bare parameter in OpenAI's classes, and so escaped the published code's new initialisation."""
+
+
+_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def overwritten(net: nn.Module, spared: tuple[str, ...] = ()) -> dict[str, nn.Pa
         net: The network.
         spared: Last parts of the names of modules that are left as they are.
     """
-    found = {}
+    found: dict[str, nn.Parameter] = {}
     for name, module in net.named_modules():
         if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)) and name.rsplit(".", 1)[-1] not in spared:
             found |= {f"{name}.{kind}": p for kind, p in module.named_parameters(recurse=False)}
@@ -72,6 +75,21 @@ def redraw(net: nn.Module, draws: torch.Generator, spared: tuple[str, ...] = ())
                 parameter.zero_()
             else:
                 parameter.copy_(torch.empty(parameter.shape).normal_(0.0, _STANDARD_DEVIATION, generator=draws))
+
+
+def _only_file(place: Path) -> Path:
+    """Return a file of weights: the place itself, or the only one in a folder.
+
+    Raises:
+        EnvironmentNotReady: If the folder has none or several.
+    """
+    if not place.is_dir():
+        return place
+    there = [path for path in sorted(place.iterdir()) if path.suffix in _SUFFIXES]
+    if len(there) != 1:
+        got = ", ".join(path.name for path in there) or "no file of weights"
+        raise EnvironmentNotReady(f"The weights of '{DPT}' are not in {place}", got=got, expected="one file of weights")
+    return there[0]
 
 
 class TinyNormals(nn.Module):
@@ -152,7 +170,7 @@ class PriorEncoders:
         if name == TINY:
             net: nn.Module = TinyNormals.drawn()
         elif name == DPT:
-            net, _ = dpt.load(find_weights(DPT, place, (".pth", ".pt", ".ckpt", ".safetensors")))
+            net, _ = dpt.load(_only_file(find_weights(DPT, place, _SUFFIXES)))
         else:
             raise UsageError(f"There is no network for normals '{name}'", expected="one of " + ", ".join(NORMALS))
         self.parts["normals"] = Part(name, network_sha256(net))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import replace
@@ -28,10 +29,11 @@ from baselines.pifu.adapter import MINI_WEIGHTS
 from baselines.pifu.checkpoint import read_own
 from baselines.pifu.colour import ColourNet
 from baselines.pifu.items import Batch, Item, opened, validation_batch
-from baselines.pifu.network import Encoded, ShapeNet, init_weights
-from baselines.pifu.training import SHAPE_FILE, Run, fit
+from baselines.pifu.network import Encoded, ShapeNet, blank, init_weights
+from baselines.pifu.training import SHAPE_FILE, Run, fit, resolve_device
 from robench import rng as seeds
 from robench.errors import UsageError
+from robench.io.weights import find_weights
 
 _CACHE = "priors"
 # Pictures at once; on a CPU one by one, so that a prior does not depend on which others were missing.
@@ -70,9 +72,29 @@ def train(
             f"{config_path} are options of another model", got=right, expected=MODEL_NAMES[variant],
             hint=f"robench train {right}",
         )  # fmt: skip
+    # What is missing is told before hours of points and pictures, not after.
+    places = places_of(config)
+    if config.base:
+        load_filter(blank(FusionNet, config.fusion), places.get(FILTER, MINI_WEIGHTS))
+    encoders = PriorEncoders(config.fusion, resolve_device(device), places)
     training, validation, facts = opened(data)
-    limits = {"device": device, "resume": resume, "max_minutes": max_minutes}
-    return fit(config, training, validation, out, facts, kind=FusionRun, **cast(Any, limits))
+    limits: dict[str, Any] = {"device": device, "resume": resume, "max_minutes": max_minutes}
+    kind = functools.partial(FusionRun, encoders=encoders)
+    return fit(config, training, validation, out, facts, kind=kind, **limits)
+
+
+def places_of(config: FusionTrainConfig) -> dict[str, Path]:
+    """Return where the frozen networks lie that the options name; the image filter also where robench looks.
+
+    Raises:
+        EnvironmentNotReady: If the base is nowhere.
+    """
+    given = {"clip": config.clip_weights, "normals": config.normals_weights}
+    places = {name: Path(place) for name, place in given.items() if place}
+    if config.base and config.base != MINI:
+        base = Path(config.base)
+        places[FILTER] = base if base.exists() else find_weights(base.name, None, ())
+    return places
 
 
 class FusionRun(Run):
@@ -80,14 +102,10 @@ class FusionRun(Run):
 
     config: FusionTrainConfig
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *arguments: Any, encoders: PriorEncoders | None = None) -> None:
         super().__init__(*arguments)
-        config = self.config
-        given = {"clip": config.clip_weights, "normals": config.normals_weights}
-        self.places = {name: Path(place) for name, place in given.items() if place}
-        if config.base and config.base != MINI:
-            self.places[FILTER] = Path(config.base)
-        self.encoders = PriorEncoders(config.fusion, self.device, self.places)
+        self.places = places_of(self.config)
+        self.encoders = encoders or PriorEncoders(self.config.fusion, self.device, self.places)
         self.parts: dict[str, Part] = dict(self.encoders.parts)
         self.cache = PriorCache(self.out / _CACHE / self._cache_name(), self._looked, _TOGETHER[self.device.type])
 
@@ -119,7 +137,7 @@ class FusionRun(Run):
             redraw(net, draws)
             init_weights(net, draws)
         if config.base:
-            found = load_filter(net, MINI_WEIGHTS if config.base == MINI else Path(config.base))
+            found = load_filter(net, self.places.get(FILTER, MINI_WEIGHTS))
             if config.fusion.freeze_filter:
                 self.parts[FILTER] = found
         return net.to(self.device)

@@ -127,7 +127,7 @@ def fit(
     device: str = "cpu",
     resume: bool = False,
     max_minutes: float | None = None,
-    kind: type[Run] | None = None,
+    kind: Callable[..., Run] | None = None,
 ) -> Path:
     """Train on given samples, by a kind of run; the rest as `train`. `facts` about the data go into the exported file.
 

@@ -141,6 +141,14 @@ def test_missing_networks_are_told_with_the_place_or_the_command(
     (tmp_path / "dpt-hybrid-normals.pth").write_text("<html>")
     with pytest.raises(UsageError, match="not a readable file of weights"):
         opened("described", normals="dpt-hybrid-normals")
+    (tmp_path / "dpt").mkdir()
+    config = scenes.config(normals="dpt-hybrid-normals")
+    with pytest.raises(EnvironmentNotReady, match=r"not in .*dpt; got no file of weights; expected one file"):
+        PriorEncoders(config, CPU, {"normals": tmp_path / "dpt"})
+    for name in ("a.pth", "b.safetensors"):
+        (tmp_path / "dpt" / name).write_text("")
+    with pytest.raises(EnvironmentNotReady, match=r"got a\.pth, b\.safetensors"):
+        PriorEncoders(config, CPU, {"normals": tmp_path / "dpt"})
 
 
 def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

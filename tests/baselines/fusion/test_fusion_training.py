@@ -249,6 +249,30 @@ def test_options_of_another_model_are_refused(tmp_path: Path) -> None:
         train("experts", path, tmp_path, tmp_path / "out")
 
 
+def test_what_is_missing_is_told_before_the_data_are_read(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROBENCH_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr("robench.io.weights.hub_cache", lambda repository: None)
+    monkeypatch.setattr("baselines.fusion.training.opened", lambda data: pytest.fail("it read the data"))
+    path = tmp_path / "options.yaml"
+    options = {"fusion": {**scenes.FUSION, "clip": "clip-vit-l14"}, "base": "net_G"}
+    path.write_text(json.dumps(options))
+    with pytest.raises(EnvironmentNotReady, match=r"'net_G' are not there.*put them to .*weights/net_G"):
+        train("experts", path, tmp_path, tmp_path / "out")
+    (tmp_path / "weights").mkdir()
+    torch.save(load_weights(base).shape.state_dict(), tmp_path / "weights" / "net_G")
+    with pytest.raises(UsageError, match="net_G"):  # of other sizes than the published ones, which its name promises
+        train("experts", path, tmp_path, tmp_path / "out")
+    path.write_text(json.dumps({**options, "base": str(base)}))
+    with pytest.raises(EnvironmentNotReady, match=r"'clip-vit-l14' are not there.*hf download"):
+        train("experts", path, tmp_path, tmp_path / "out")
+    path.write_text(json.dumps({**options, "base": "pifu-mini"}))
+    with pytest.raises(UsageError, match=r"image filter of .*pifu-mini.* does not fit this fusion; got image_size 128"):
+        train("experts", path, tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_base_may_lie_beside_the_options(tmp_path: Path, base: Path) -> None:
     from baselines.fusion.train_config import read_fusion_config
 
