@@ -21,16 +21,29 @@ from robench.io.files import atomic_path
 _IN_MEMORY = 2 * 2**30  # bytes; what is beyond is read from disk again
 
 
-def fusion_batch(items: Sequence[Item], config: FusionTrainConfig, step: int) -> Batch:
+Shown = Callable[[Sequence[Item], Sequence[str]], Sequence[Item]]
+"""From items and the names of the times at which each is shown to how they are shown: corrupted, perhaps."""
+
+
+def fusion_batch(items: Sequence[Item], config: FusionTrainConfig, step: int, shown: Shown | None = None) -> Batch:
     """Return the batch of a step; depends on nothing but its arguments.
 
     A picture has ``config.draws`` augmentations that take turns over the epochs, so that its priors are computed that
     often and no more; its points are drawn anew each time. Without draws every augmentation is new.
+
+    Args:
+        items: To train on.
+        config: The options.
+        step: Its number.
+        shown: How items are shown; None as they are. A turn has one name whenever it comes.
     """
+    positions = range(step * config.batch, (step + 1) * config.batch)
+    chosen: Sequence[Item] = [items[order(len(items), position, config.seed)] for position in positions]
+    turns = [position // len(items) % config.draws if config.draws else position for position in positions]
+    if shown is not None:
+        chosen = shown(chosen, [f"fusion {turn}" for turn in turns])
     images, points, labels, keys = [], [], [], []
-    for position in range(step * config.batch, (step + 1) * config.batch):
-        item = items[order(len(items), position, config.seed)]
-        turn = position // len(items) % config.draws if config.draws else position
+    for position, turn, item in zip(positions, turns, chosen, strict=True):
         rng = seeds.generator(config.seed, item.sample_id, "fusion-points", position)
         world, label = choose(item.pool, config.points, rng)
         rng = seeds.generator(config.seed, item.sample_id, "fusion-picture", turn)
@@ -38,8 +51,13 @@ def fusion_batch(items: Sequence[Item], config: FusionTrainConfig, step: int) ->
         images.append(image)
         points.append(moved)
         labels.append(label[None])
-        keys.append(f"{item.sample_id}|{turn}" if config.draws else "")
+        keys.append(picture_key(image) if config.draws else "")
     return Batch(np.stack(images), np.stack(points), np.stack(labels), tuple(keys))
+
+
+def picture_key(image: NDArray[np.float32]) -> str:
+    """Return the name of a picture for `PriorCache`: by its bits, so that no two share one."""
+    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
 
 
 class PriorCache:
@@ -48,7 +66,7 @@ class PriorCache:
     Normals are kept as float16, and are rounded so from the first time on: a resumed run sees the same numbers.
 
     Args:
-        folder: Of one set of frozen networks, one protocol and one way to make pictures; see `FusionRun`.
+        folder: Of one set of frozen networks and one protocol; see `FusionRun`.
         compute: The priors of (B, 3, H, W) pictures.
         together: Pictures that are computed at once.
 
@@ -67,7 +85,7 @@ class PriorCache:
 
         Args:
             images: (B, 3, H, W) on the device.
-            keys: A name each, with equal bits under equal names; empty for a picture that will not come again.
+            keys: A name each, see `picture_key`; empty for a picture that will not come again.
         """
         found = [self._read(key) for key in keys]
         missing = [i for i, arrays in enumerate(found) if arrays is None]
@@ -95,7 +113,7 @@ class PriorCache:
         return Priors(together("clip"), together("normals"))
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
+        return self.folder / f"{key[:24]}.npz"
 
     def _read(self, key: str) -> dict[str, NDArray[np.floating]] | None:
         if not key:

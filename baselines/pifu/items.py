@@ -143,11 +143,21 @@ def augmented(item: Item, world: Float, config: TrainConfig, rng: np.random.Gene
     return network_image(picture, mask), points.T
 
 
-def shape_batch(items: Sequence[Item], config: TrainConfig, step: int) -> Batch:
+Shown = Callable[[Sequence[Item], Sequence[str]], Sequence[Item]]
+"""From items and the names of the times at which each is shown to how they are shown: corrupted, perhaps."""
+
+
+def as_they_are(items: Sequence[Item], turns: Sequence[str]) -> Sequence[Item]:
+    """Show items as they are; see `Shown`."""
+    return items
+
+
+def shape_batch(items: Sequence[Item], config: TrainConfig, step: int, shown: Shown = as_they_are) -> Batch:
     """Return the shape net's batch of a step; depends on nothing but its arguments."""
     images, points, labels = [], [], []
-    for position in range(step * config.batch, (step + 1) * config.batch):
-        item = items[order(len(items), position, config.seed)]
+    positions = range(step * config.batch, (step + 1) * config.batch)
+    chosen = [items[order(len(items), position, config.seed)] for position in positions]
+    for position, item in zip(positions, shown(chosen, [f"shape {p}" for p in positions]), strict=True):
         rng = seeds.generator(config.seed, item.sample_id, "pifu-shape", position)
         world, label = choose(item.pool, config.points, rng)
         image, moved = augmented(item, world, config, rng)
@@ -157,11 +167,12 @@ def shape_batch(items: Sequence[Item], config: TrainConfig, step: int) -> Batch:
     return Batch(np.stack(images), np.stack(points), np.stack(labels))
 
 
-def colour_batch(items: Sequence[Item], config: TrainConfig, step: int) -> Batch:
+def colour_batch(items: Sequence[Item], config: TrainConfig, step: int, shown: Shown = as_they_are) -> Batch:
     """Return the colour net's batch of a step: surface points moved along their normals, and their albedo."""
     images, points, colours = [], [], []
-    for position in range(step * config.colour_batch, (step + 1) * config.colour_batch):
-        item = items[order(len(items), position, config.seed + 1)]
+    positions = range(step * config.colour_batch, (step + 1) * config.colour_batch)
+    drawn = [items[order(len(items), position, config.seed + 1)] for position in positions]
+    for position, item in zip(positions, shown(drawn, [f"colour {p}" for p in positions]), strict=True):
         rng = seeds.generator(config.seed, item.sample_id, "pifu-colour", position)
         pool = item.pool
         if pool.colours is None:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from baselines.pifu.config import MINI, PRESETS, PifuConfig
 from robench.errors import UsageError
+from robench.training.mixing import Mixing
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "optimizer": ("adam", "muon", "rmsprop"),
@@ -62,6 +63,7 @@ class TrainConfig:
         colour_lr: Learning rate of the colour net (Adam).
         colour_sigma_cm: Standard deviation of the points' shift along the normal.
         export_dtype: Number format of the exported file.
+        corruptions: Which pictures are shown corrupted, and how: see `robench.training.mixing`; None for all clean.
     """
 
     network: PifuConfig = field(default_factory=lambda: MINI)
@@ -96,6 +98,7 @@ class TrainConfig:
     colour_lr: float = 1e-3
     colour_sigma_cm: float = 0.1
     export_dtype: Literal["float32", "float16"] = "float32"
+    corruptions: Mixing | None = None
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -113,8 +116,11 @@ class TrainConfig:
             raise _wrong("sigmas_cm", list(self.sigmas_cm), "one or more positive distances")
 
     def to_json(self) -> str:
-        """Return all options as a JSON object with sorted keys."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """Return all options as a JSON object with sorted keys; an absent mixture of corruptions has none."""
+        values = dataclasses.asdict(self)
+        if self.corruptions is None:
+            del values["corruptions"]
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
@@ -135,6 +141,8 @@ class TrainConfig:
         for name, value in values.items():
             if name == "network":
                 clean[name] = _network(value)
+            elif name == "corruptions" and value is not None:
+                clean[name] = value if isinstance(value, Mixing) else Mixing.from_value(value)
             elif dataclasses.is_dataclass(value):  # a subclass's own options, made already
                 clean[name] = value
             else:

@@ -4,19 +4,48 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from baselines.muon import MuonAdam
+from baselines.pifu.items import Batch
 from baselines.pifu.train_config import TrainConfig
 from robench.errors import UsageError
-from robench.io.files import atomic_path
+from robench.io.files import atomic_path, make_folder, write_text_atomic
 
 N = TypeVar("N", bound=nn.Module)
+STATE_FILE = "last.pt"
+OPTIONS_FILE = "options.json"
 _STATE_FORMAT = "robench-pifu-run/1"
+
+
+@dataclass
+class Phase(Generic[N]):
+    """What differs between the training of the two networks.
+
+    Attributes:
+        name: ``shape`` or ``colour``.
+        net: The network in training.
+        steps: Optimiser steps.
+        batch: The batch of a step.
+        loss: Loss of a batch.
+        validate: Metrics of the averaged network, smaller ``val_mse`` better; None to skip.
+        keep: Called with the averaged network to export, if nothing later replaces it.
+    """
+
+    name: Literal["shape", "colour"]
+    net: N
+    steps: int
+    lr: float
+    batch: Callable[[int], Batch]
+    loss: Callable[[N, Batch], Tensor]
+    validate: Callable[[N], dict[str, float]] | None
+    keep: Callable[[N], None]
 
 
 class Average(Generic[N]):
@@ -88,3 +117,21 @@ def load_state_file(path: Path) -> dict[str, Any] | None:
             f"Cannot resume from {path}", got="a file of another format", hint="start again in another --out"
         )
     return state
+
+
+def open_run(config: TrainConfig, out: Path, resume: bool) -> None:
+    """Make a run's folder and write its options there.
+
+    Raises:
+        UsageError: If it holds a run that is not to be resumed, or one with other options.
+    """
+    make_folder(out)
+    options = out / OPTIONS_FILE
+    if resume and options.is_file():
+        if options.read_text("utf-8") != config.to_json():
+            raise UsageError(
+                f"The run in {out} was started with other options", expected=f"those in {options}", hint="another --out"
+            )
+    elif (out / STATE_FILE).exists():
+        raise UsageError(f"{out} already holds a training run", hint="--resume to go on with it, or another --out")
+    write_text_atomic(options, config.to_json())

@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,47 +19,41 @@ from torch import Tensor, nn
 
 from baselines.pifu.checkpoint import load_own, save_weights
 from baselines.pifu.colour import ColourNet
-from baselines.pifu.items import Batch, Item, colour_batch, load_items, opened, shape_batch, validation_batch
+from baselines.pifu.corrupted import CorruptedItems, corrupted_items
+from baselines.pifu.items import (
+    Batch,
+    Item,
+    Shown,
+    as_they_are,
+    colour_batch,
+    load_items,
+    opened,
+    shape_batch,
+    validation_batch,
+)
 from baselines.pifu.network import Encoded, ShapeNet, init_weights, stack_loss
 from baselines.pifu.run_log import RunLog
 from baselines.pifu.train_config import TrainConfig, read_train_config
-from baselines.pifu.train_state import Average, learning_rate, load_state_file, make_optimizer, save_state_file
+from baselines.pifu.train_state import (
+    STATE_FILE,
+    Average,
+    Phase,
+    learning_rate,
+    load_state_file,
+    make_optimizer,
+    open_run,
+    save_state_file,
+)
 from robench import rng as seeds
 from robench.contracts import Sample
 from robench.errors import EnvironmentNotReady, UsageError
-from robench.io.files import make_folder, sha256_file, write_text_atomic
+from robench.io.files import sha256_file
 
 N = TypeVar("N", bound=nn.Module)
 MODEL_FILE = "model.safetensors"
 SHAPE_FILE = "shape.safetensors"
-STATE_FILE = "last.pt"
-OPTIONS_FILE = "options.json"
 # Of a time limit, so much is kept for the colour net.
 _COLOUR_SHARE = 0.15
-
-
-@dataclass
-class Phase(Generic[N]):
-    """What differs between the training of the two networks.
-
-    Attributes:
-        name: ``shape`` or ``colour``.
-        net: The network in training.
-        steps: Optimiser steps.
-        batch: The batch of a step.
-        loss: Loss of a batch.
-        validate: Metrics of the averaged network, smaller ``val_mse`` better; None to skip.
-        keep: Called with the averaged network to export, if nothing later replaces it.
-    """
-
-    name: Literal["shape", "colour"]
-    net: N
-    steps: int
-    lr: float
-    batch: Callable[[int], Batch]
-    loss: Callable[[N, Batch], Tensor]
-    validate: Callable[[N], dict[str, float]] | None
-    keep: Callable[[N], None]
 
 
 def resolve_device(device: str) -> torch.device:
@@ -138,26 +131,17 @@ def fit(
     if not training:
         raise UsageError("There is nothing to train on", got="0 samples in the split 'train'")
     target = resolve_device(device)
-    _open_run(config, out, resume)
+    open_run(config, out, resume)
+    shown = corrupted_items(config, [*training, *validation], out, resume)
     with RunLog(out / "log.jsonl", resume) as log:
         items = load_items(training, config, out / "points", log.say)
         picked = np.linspace(0, len(validation) - 1, min(config.val_images, len(validation))).round().astype(int)
         checks = load_items([validation[i] for i in picked], config, out / "points", log.say) if len(validation) else []
+        if shown is not None:  # judged by clean pictures and by pictures such as it sees
+            checks += shown(checks, ["validation"] * len(checks))
         run = (kind or Run)(config, out, target, log, items, checks, facts, max_minutes)
+        run.shown = shown or as_they_are
         return run.go()
-
-
-def _open_run(config: TrainConfig, out: Path, resume: bool) -> None:
-    make_folder(out)
-    options = out / OPTIONS_FILE
-    if resume and options.is_file():
-        if options.read_text("utf-8") != config.to_json():
-            raise UsageError(
-                f"The run in {out} was started with other options", expected=f"those in {options}", hint="another --out"
-            )
-    elif (out / STATE_FILE).exists():
-        raise UsageError(f"{out} already holds a training run", hint="--resume to go on with it, or another --out")
-    write_text_atomic(options, config.to_json())
 
 
 class Run:
@@ -179,7 +163,7 @@ class Run:
         self.started = time.monotonic()
         self.limit = float("inf") if max_minutes is None else 60.0 * max_minutes
         self.amp = reduced_precision(device, config.precision)
-        self.steps_done = 0
+        self.shown: Shown = as_they_are
 
     def fresh_shape(self) -> ShapeNet:
         """Return the shape net to train, as initialised, on the device."""
@@ -187,7 +171,7 @@ class Run:
 
     def batch(self, step: int) -> Batch:
         """Return the shape net's batch of a step: a pure function, called ahead in another thread."""
-        return shape_batch(self.items, self.config, step)
+        return shape_batch(self.items, self.config, step, self.shown)
 
     def check_batch(self, item: Item) -> Batch:
         """Return the batch that validates on an item."""
@@ -257,8 +241,10 @@ class Run:
         """Return what the exported file says about its making."""
         import json
 
+        shown = {"corruptions": self.shown.identity} if isinstance(self.shown, CorruptedItems) else {}
         return {
             **self.facts,
+            **shown,
             "subjects": len({id(i.pool) for i in self.items}),
             "images": len(self.items),
             "options": json.loads(self.config.to_json()),
@@ -321,7 +307,7 @@ class Run:
             self.best_colour = module
 
         def batch(step: int) -> Batch:
-            return colour_batch(self.items, self.config, step)
+            return colour_batch(self.items, self.config, step, self.shown)
 
         return Phase("colour", net, self.config.colour_steps, self.config.colour_lr, batch, loss, None, keep)
 
