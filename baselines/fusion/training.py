@@ -21,7 +21,7 @@ from baselines.fusion.checkpoint import (
     write_places,
 )
 from baselines.fusion.config import MODEL_NAMES, Variant
-from baselines.fusion.items import PriorCache, fusion_batch
+from baselines.fusion.items import PriorCache, fusion_batch, picture_key
 from baselines.fusion.network import FusionNet
 from baselines.fusion.priors import Part, PriorEncoders, redraw
 from baselines.fusion.train_config import MINI, PATHS, FusionTrainConfig, read_fusion_config
@@ -110,12 +110,11 @@ class FusionRun(Run):
         self.cache = PriorCache(self.out / _CACHE / self._cache_name(), self._looked, _TOGETHER[self.device.type])
 
     def _cache_name(self) -> str:
-        """Return a name for all that priors depend on besides the picture's own name."""
-        config, fusion = self.config, self.config.fusion
+        """Return a name for all that priors depend on besides the picture."""
+        fusion = self.config.fusion
         facts = {
             "parts": {name: part.sha256 for name, part in self.parts.items()},
-            "fusion": [fusion.protocol, fusion.normal_size, fusion.prior_seed, fusion.pifu.image_size],
-            "pictures": [config.seed, config.flip, config.zoom, config.shift],
+            "fusion": [fusion.protocol, fusion.normal_size, fusion.prior_seed],
             "bfloat16": self.amp,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -144,12 +143,12 @@ class FusionRun(Run):
 
     def batch(self, step: int) -> Batch:
         """See `Run.batch`."""
-        return fusion_batch(self.items, self.config, step)
+        return fusion_batch(self.items, self.config, step, getattr(self, "shown", None))
 
     def check_batch(self, item: Item) -> Batch:
         """See `Run.check_batch`."""
         batch = validation_batch(item, self.config.val_points, self.config.seed)
-        return replace(batch, keys=(f"{item.sample_id}|validation",))
+        return replace(batch, keys=(picture_key(batch.images[0]),))
 
     def encode(self, net: ShapeNet, batch: Batch) -> Encoded:
         """See `Run.encode`."""

@@ -127,6 +127,29 @@ def test_a_resumed_run_ends_in_the_same_weights_and_computes_no_prior_twice(
     assert sum(computed) == 5
 
 
+def test_pictures_may_be_shown_otherwise_by_turns(people: list[Sample], base: Path, tmp_path: Path) -> None:
+    from baselines.fusion.items import fusion_batch
+    from baselines.pifu.items import Item, load_items
+
+    config = scenes.training(base)
+    items = load_items(people, config, tmp_path, lambda text: None)
+    asked: list[list[str]] = []
+
+    def darker(chosen: Any, turns: Any) -> list[Item]:
+        asked.append(list(turns))
+        return [replace(item, image=item.image // 2) for item in chosen]
+
+    # Three items and batches of two: every six positions the two augmentations of each have had their turn.
+    found = [fusion_batch(items, config, step, darker) for step in range(6)]
+    assert asked[:3] == [["fusion 0", "fusion 0"], ["fusion 0", "fusion 1"], ["fusion 1", "fusion 1"]]
+    assert {key for batch in found[:3] for key in batch.keys} == {key for batch in found[3:] for key in batch.keys}
+    assert len({key for batch in found for key in batch.keys}) == 6
+    plain = fusion_batch(items, config, 0)
+    assert plain.keys != found[0].keys
+    assert abs(plain.images).sum() != abs(found[0].images).sum()
+    assert (plain.points == found[0].points).all()
+
+
 def test_without_draws_every_augmentation_is_new(people: list[Sample], base: Path, tmp_path: Path) -> None:
     trained(scenes.training(base, draws=0, steps=4), people, tmp_path)
     assert len(list((tmp_path / "priors").rglob("*.npz"))) == 1, "only the picture of validation comes again"
