@@ -45,7 +45,7 @@ LAYERS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": {"analysis"},
 }
-BASELINES_MAY = FOUNDATION | {"io", "geometry", "rendering", "data", "registry", "training"}
+BASELINES_MAY = FOUNDATION | {"io", "geometry", "rendering", "data", "registry", "encoders", "training"}
 
 
 def imported(path: Path) -> Iterator[str]:
