@@ -13,7 +13,7 @@ from torch import Tensor
 
 from baselines.fusion.network import Priors
 from baselines.fusion.train_config import FusionTrainConfig
-from baselines.pifu.items import Batch, Item, augmented, order
+from baselines.pifu.items import Batch, Item, Shown, as_they_are, augmented, order
 from baselines.pifu.sampling import choose
 from robench import rng as seeds
 from robench.io.files import atomic_path
@@ -21,11 +21,7 @@ from robench.io.files import atomic_path
 _IN_MEMORY = 2 * 2**30  # bytes; what is beyond is read from disk again
 
 
-Shown = Callable[[Sequence[Item], Sequence[str]], Sequence[Item]]
-"""From items and the names of the times at which each is shown to how they are shown: corrupted, perhaps."""
-
-
-def fusion_batch(items: Sequence[Item], config: FusionTrainConfig, step: int, shown: Shown | None = None) -> Batch:
+def fusion_batch(items: Sequence[Item], config: FusionTrainConfig, step: int, shown: Shown = as_they_are) -> Batch:
     """Return the batch of a step; depends on nothing but its arguments.
 
     A picture has ``config.draws`` augmentations that take turns over the epochs, so that its priors are computed that
@@ -35,15 +31,13 @@ def fusion_batch(items: Sequence[Item], config: FusionTrainConfig, step: int, sh
         items: To train on.
         config: The options.
         step: Its number.
-        shown: How items are shown; None as they are. A turn has one name whenever it comes.
+        shown: How items are shown. A turn has one name whenever it comes, so a corruption is drawn once for each.
     """
     positions = range(step * config.batch, (step + 1) * config.batch)
-    chosen: Sequence[Item] = [items[order(len(items), position, config.seed)] for position in positions]
+    chosen = [items[order(len(items), position, config.seed)] for position in positions]
     turns = [position // len(items) % config.draws if config.draws else position for position in positions]
-    if shown is not None:
-        chosen = shown(chosen, [f"fusion {turn}" for turn in turns])
     images, points, labels, keys = [], [], [], []
-    for position, turn, item in zip(positions, turns, chosen, strict=True):
+    for position, turn, item in zip(positions, turns, shown(chosen, [f"fusion {t}" for t in turns]), strict=True):
         rng = seeds.generator(config.seed, item.sample_id, "fusion-points", position)
         world, label = choose(item.pool, config.points, rng)
         rng = seeds.generator(config.seed, item.sample_id, "fusion-picture", turn)

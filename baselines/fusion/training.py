@@ -143,7 +143,7 @@ class FusionRun(Run):
 
     def batch(self, step: int) -> Batch:
         """See `Run.batch`."""
-        return fusion_batch(self.items, self.config, step, getattr(self, "shown", None))
+        return fusion_batch(self.items, self.config, step, self.shown)
 
     def check_batch(self, item: Item) -> Batch:
         """See `Run.check_batch`."""

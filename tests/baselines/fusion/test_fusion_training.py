@@ -343,3 +343,10 @@ def test_training_and_opening_on_cuda(protocol: str, people: list[Sample], base:
             maps.append(model._predictor.encode(torch.full((1, 3, 32, 32), 0.25, device=device)).maps[-1].cpu())
         model.close()
     assert (maps[0] - maps[1]).abs().max() < 1e-2 * maps[1].abs().max()
+
+
+def test_corrupted_pictures_have_priors_of_their_own(people: list[Sample], base: Path, tmp_path: Path) -> None:
+    corruptions = [{"condition": "low_light", "severities": [5], "share": 1.0}]
+    trained(scenes.training(base, corruptions=corruptions, steps=4), people, tmp_path)
+    # Two pictures by two turns, and of the one of validation the clean and the corrupted.
+    assert len(list((tmp_path / "priors").rglob("*.npz"))) == 6
