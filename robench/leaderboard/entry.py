@@ -27,7 +27,14 @@ from robench.leaderboard.columns import (
 from robench.leaderboard.record import Record, Reference, protocol_sha
 from robench.reporting.tables import defused
 
-METRICS = ("chamfer_cm", "p2s_pred_to_gt_cm", "fscore_1cm", "normal_error")
+METRICS = (
+    "chamfer_cm",
+    "chamfer_similarity_cm",
+    "p2s_pred_to_gt_cm",
+    "p2s_gt_to_pred_cm",
+    "fscore_1cm",
+    "normal_error",
+)
 """What is published, of what a run has; the first is required."""
 RESAMPLES, SEED, LEVEL = 10_000, 0, 0.95
 """Of the bootstrap behind every interval, the same for everybody."""
