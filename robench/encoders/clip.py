@@ -84,7 +84,7 @@ class ClipSize:
         """
         values = said.get("vision_config", said)
         values = {**values, "projection_dim": said.get("projection_dim", values.get("projection_dim"))}
-        # What a configuration leaves out has the library's default, of ViT-B/32.
+        # What a configuration leaves out, the shapes of the weights tell.
         wrong = {k: values.get(k, "its default") for k, v in self.options().items() if values.get(k, v) != v}
         if wrong:
             raise UsageError(

@@ -34,7 +34,7 @@ _LARGEST_TREE = 16 * 2**20  # bytes of the object tree; OpenAI's take a tenth of
 _TEXT = re.compile(
     r"positional_embedding|text_projection|logit_scale|token_embedding\.weight|ln_final\.(weight|bias)"
     r"|transformer\.resblocks\.\d+\.(attn\.(in_proj|out_proj\.)_?(weight|bias)|ln_[12]\.(weight|bias)"
-    r"|mlp\.(c_fc|c_proj)\.(weight|bias))|input_resolution|context_length|vocab_size"
+    r"|mlp\.(c_fc|c_proj)\.(weight|bias)|attn_mask)|input_resolution|context_length|vocab_size"
 )
 _VISUAL = {
     "class_embedding": "embeddings.class_embedding",

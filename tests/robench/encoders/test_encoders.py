@@ -72,13 +72,16 @@ class Visual(nn.Module):
 
 
 class OpenAiClip(nn.Module):
-    """The image half of a CLIP, and two tensors of the other half."""
+    """The image half of a CLIP, and three tensors of the other half."""
 
     def __init__(self) -> None:
         super().__init__()
         self.visual = Visual()
         self.logit_scale = nn.Parameter(torch.tensor(4.6))
         self.text_projection = nn.Parameter(torch.zeros(4, 4))
+        # Not in a state dict, but in an archive.
+        self.transformer = nn.ModuleDict({"resblocks": nn.ModuleList([nn.Identity()])})
+        self.transformer["resblocks"][0].register_buffer("attn_mask", torch.zeros(3, 3), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.visual(pixels)
