@@ -35,6 +35,7 @@ VERBS = (
     "resume",
     "train",
     "parity",
+    "similarity",
     "report",
     "compare",
     "gate",
