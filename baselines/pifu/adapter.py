@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from baselines.pifu.golden import ParityLine
     from baselines.pifu.predict import Predictor
     from baselines.pifu.rays import Precision
+    from robench.training.lessons import Adapted, Lesson
 
 MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / "pifu-mini.safetensors"
 OPTIONS = {
@@ -126,7 +127,45 @@ def _shipped_facts(path: Path) -> dict[str, Any]:
     }
 
 
-class Pifu(PifuBase):
+class AdaptsShape:
+    """Gives a model `robench.training.lessons.Adaptable`: its shape net can be tuned on few pictures."""
+
+    def adapt(
+        self,
+        weights: Path | None,
+        batches: Sequence[Sequence[Lesson]],
+        out: Path,
+        *,
+        lr: float,
+        epochs: int,
+        seed: int,
+        device: str,
+        held_out: Sequence[Lesson],
+        facts: Mapping[str, Any],
+        scratch: Path,
+    ) -> Adapted:
+        """Adapt, from the weights that `open` would load; see `baselines.pifu.adaptation.adapt`."""
+        from baselines.pifu.adaptation import adapt
+
+        return adapt(
+            self.weights_of(weights),
+            batches,
+            out,
+            lr=lr,
+            epochs=epochs,
+            seed=seed,
+            device=device,
+            held_out=held_out,
+            facts=facts,
+            scratch=scratch,
+        )
+
+    def weights_of(self, weights: Path | None) -> Path:
+        """Return the file or folder of the weights to load."""
+        return weights if weights is not None else MINI_WEIGHTS
+
+
+class Pifu(AdaptsShape, PifuBase):
     """The authors' PIFu: bring `net_G`, and `net_C` for colours."""
 
     card = Card(
@@ -147,6 +186,7 @@ class Pifu(PifuBase):
             "parameters": {"net_G": 15_604_738, "net_C": 9_139_398},
             "gpu_mem_mb": 4000,
             "trainable": True,
+            "adaptable": True,
         },
     )
 
@@ -166,16 +206,20 @@ class Pifu(PifuBase):
             EnvironmentNotReady: If no weights are given or the device is not there.
             UsageError: If a file is damaged or does not fit; every key at fault is named.
         """
+        return self._open(device, self.weights_of(weights))
+
+    def weights_of(self, weights: Path | None) -> Path:
+        """See `AdaptsShape.weights_of`; there must be one."""
         if weights is None:
             raise EnvironmentNotReady(
                 "The model 'pifu' ships no weights",
                 expected="the authors' net_G",
                 hint="--checkpoint FOLDER, or --model pifu-mini",
             )
-        return self._open(device, weights)
+        return weights
 
 
-class PifuMini(PifuBase):
+class PifuMini(AdaptsShape, PifuBase):
     """The small PIFu that robench trains on synthetic people and ships."""
 
     card = Card(
@@ -192,6 +236,7 @@ class PifuMini(PifuBase):
             "options": OPTIONS,
             "gpu_mem_mb": 1000,
             "trainable": True,
+            "adaptable": True,
             "domain": "frontal views within 30 degrees, one upright person, orthographic or distant camera",
         },
     )
@@ -213,4 +258,4 @@ class PifuMini(PifuBase):
             EnvironmentNotReady: If the file or the device is not there.
             UsageError: If the file is damaged or does not fit; every key at fault is named.
         """
-        return self._open(device, weights if weights is not None else MINI_WEIGHTS)
+        return self._open(device, self.weights_of(weights))

@@ -274,21 +274,23 @@ class Run:
         encoded.stem = encoded.stem.float()
         return net.query(encoded, self.put(batch.points), self._identity(len(batch.images)), every_stack=every_stack)
 
+    def judged(self, net: ShapeNet) -> dict[str, float]:
+        """Return the mean squared error and IoU of a shape net's occupancies over the items to check."""
+        squares, ious = [], []
+        for item in self.checks:
+            batch = self.check_batch(item)
+            with torch.no_grad():
+                found = self._predict(net, batch, every_stack=False)[-1].cpu().numpy()
+            squares.append(float(np.mean((found - batch.targets) ** 2)))
+            guess, truth = found > 0.5, batch.targets > 0.5
+            ious.append(float((guess & truth).sum() / max((guess | truth).sum(), 1)))
+        return {"val_mse": float(np.mean(squares)), "val_iou": float(np.mean(ious))}
+
     def _shape_phase(self, net: ShapeNet) -> Phase[ShapeNet]:
         def loss(module: ShapeNet, batch: Batch) -> Tensor:
             return stack_loss(self._predict(module, batch, every_stack=True), self.put(batch.targets))
 
-        def validate(module: ShapeNet) -> dict[str, float]:
-            squares, ious = [], []
-            for item in self.checks:
-                batch = self.check_batch(item)
-                found = self._predict(module, batch, every_stack=False)[-1].cpu().numpy()
-                squares.append(float(np.mean((found - batch.targets) ** 2)))
-                guess, truth = found > 0.5, batch.targets > 0.5
-                ious.append(float((guess & truth).sum() / max((guess | truth).sum(), 1)))
-            return {"val_mse": float(np.mean(squares)), "val_iou": float(np.mean(ious))}
-
-        check = validate if self.checks else None
+        check = self.judged if self.checks else None
         return Phase("shape", net, self.config.steps, self.config.lr, self.batch, loss, check, self.keep_shape)
 
     def _colour_phase(self, net: ColourNet, shape: ShapeNet) -> Phase[ColourNet]:

@@ -34,6 +34,7 @@ VERBS = (
     "status",
     "resume",
     "train",
+    "adapt",
     "parity",
     "similarity",
     "report",
