@@ -41,6 +41,12 @@ def report(
             "One for each model.",
         ),
     ] = None,
+    adaptation: Annotated[
+        Path | None,
+        typer.Option(
+            "--adaptation", metavar="DIR", help="Folder of `robench adapt --curve`: draw the runs over its batches."
+        ),
+    ] = None,
     image_format: Annotated[
         str, typer.Option("--image-format", help="Plots to write: svg, png, pdf, separated by commas.")
     ] = "svg,png,pdf",
@@ -67,6 +73,7 @@ def report(
         metrics=_names(metrics),
         reference=reference,
         true_masks=true_masks or [],
+        adaptation=adaptation,
         image_formats=_names(image_format),
         level=level,
         resamples=resamples,

@@ -10,15 +10,18 @@ from typing import Any
 import pandas as pd
 
 from robench.analysis import degradation_table, read_rows, summary
+from robench.analysis.adaptation import adaptation_table, ordered_runs
 from robench.analysis.causes import cause_table
 from robench.analysis.degradation import METRICS
 from robench.analysis.provenance import Run, open_run
 from robench.analysis.rows import ROWS
 from robench.data.ids import safe_id
 from robench.errors import RobenchError, UsageError
+from robench.io.adaptation_files import read_curve
 from robench.io.files import write_text_atomic
 from robench.io.row_files import read_about
 from robench.reporting import plots as plotting
+from robench.reporting.adaptation import adaptation_markdown, adaptation_plot
 from robench.reporting.cause_bars import cause_bars
 from robench.reporting.causes import cause_blocks, cause_notes
 from robench.reporting.exports import ROW_FORMATS, rows_text, to_jsonl
@@ -60,6 +63,7 @@ def write_report(
     metrics: Sequence[str] = METRICS,
     reference: Path | None = None,
     true_masks: Sequence[Path] = (),
+    adaptation: Path | None = None,
     image_formats: Sequence[str] = plotting.FORMATS,
     **settings: Any,
 ) -> Report:
@@ -74,6 +78,7 @@ def write_report(
         metrics: Metrics to tabulate.
         reference: Run folder of the named reference (mean-body), for `rce`.
         true_masks: Run folders of the same models with the true masks, which tell what a loss is the masks' part of.
+        adaptation: Folder of the adaptation that the runs are of, to draw what it did (`_curve`).
         image_formats: Of ``svg``, ``png``, ``pdf``, where `formats` has none of them.
         **settings: ``level``, ``resamples``, ``seed`` of `robench.analysis.degradation_table`.
 
@@ -107,6 +112,7 @@ def write_report(
     report = Report(table, causes, folder, warnings=[text for run in opened for text in _warnings(run)])
     if true_masks and not len(causes):
         report.warnings.append("No loss can be told apart: there is no corrupted sample with a clean one beside it.")
+    _curve(report, opened, adaptation, metrics, formats, image_formats if plots else (), settings)
 
     fine = degradation_table(rows, metrics, by="severity", reference=other, **settings)
     headline = summary(rows, metrics, reference=other, **settings)
@@ -136,6 +142,30 @@ def write_report(
         for run in runs:
             _grids(report, Path(run), folder / "plots", image_formats, several=len(runs) > 1)
     return report
+
+
+def _curve(
+    report: Report,
+    runs: Sequence[Run],
+    folder: Path | None,
+    metrics: Sequence[str],
+    formats: Sequence[str],
+    image_formats: Sequence[str],
+    settings: dict[str, Any],
+) -> None:
+    """Write and draw what an adaptation did, where there is one; see `robench.analysis.adaptation`."""
+    if folder is None:
+        return
+    table = adaptation_table(ordered_runs(runs, read_curve(folder)), metrics, **settings)
+    makers = {"md": adaptation_markdown, "csv": to_csv, "jsonl": to_jsonl}
+    for name in formats:
+        if name in makers:
+            path = report.folder / f"adaptation.{name}"
+            write_text_atomic(path, makers[name](table))
+            report.files.append(path)
+    for metric in dict.fromkeys(table["metric"]):
+        stem = report.folder / "plots" / f"adaptation_{safe_id(metric)}"
+        report.files += plotting.save(adaptation_plot(table, metric), stem, image_formats)
 
 
 def _draw(report: Report, fine: pd.DataFrame, folder: Path, image_formats: Sequence[str]) -> None:

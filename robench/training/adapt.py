@@ -15,13 +15,12 @@ from typing import Any, cast
 import robench
 from robench import registry
 from robench.errors import UsageError
+from robench.io.adaptation_files import FORMAT, RECORD, write_curve
 from robench.io.files import json_text, read_json, sha256_file, write_json_atomic
 from robench.training.lessons import Adaptable, Adapted, Lesson
 from robench.training.overlap import refuse_people_of, refuse_test_people, subjects_of
 from robench.training.sources import Source, deal, lesson_of, open_source
 
-FORMAT = "robench-adaptation/1"
-RECORD, CURVE = "adaptation.json", "curve.json"
 _SCRATCH = "work"
 
 
@@ -177,7 +176,7 @@ def adapt(options: AdaptOptions, tell: Callable[[str], None] = lambda text: None
         shutil.rmtree(scratch, ignore_errors=True)
     if len(found) > 1:
         curve = [{"batches": p.batches, "checkpoint": _inside(p, options), "sha256": p.sha256} for p in found]
-        write_json_atomic(options.out / CURVE, {"format": FORMAT, "model": options.model, "lr": lr, "points": curve})
+        write_curve(options.out, options.model, lr, made.base_sha256, curve)
     return AdaptResult(found, lr, tried)
 
 
