@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -258,6 +258,47 @@ class Encoder(Protocol):
     def close(self) -> None:
         """Free what `open` took."""
         ...
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """How colours are refined at test time.
+
+    Attributes:
+        iterations: Steps of Adam.
+        embeddings: ``sequential`` looks from camera i mod 4 at iteration i; ``average`` from all four at once.
+        rate: Learning rate.
+        protocol: ``described`` as the paper on 2D priors says, or ``as-coded`` as its code did.
+        size: Side of the renderings in pixels.
+    """
+
+    iterations: int = 100
+    embeddings: Literal["sequential", "average"] = "sequential"
+    rate: float = 1e-3
+    protocol: Literal["described", "as-coded"] = "described"
+    size: int = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """One sample, refined. A model that can do this has ``refine(request, encoder, settings, truth, start)``.
+
+    Attributes:
+        log: A row an iteration: ``iteration``, ``view`` (-1 for all four), ``loss`` (what the step minimises) and,
+            where there is a true mesh with colours, ``psnr`` (dB), ``ssim``, ``truth_distance`` and ``comparison``.
+        before: The means over all four views before the first step, by the names of the log.
+        after: The same after the last one.
+        pictures: (views, S, S, 3) uint8 by ``input``, ``before``, ``after`` and, where there is one, ``truth``.
+        mesh: With the refined colours, in the request camera's view frame.
+        state: The weights that changed, by name, for who carries them on.
+    """
+
+    log: Sequence[Mapping[str, float | int]]
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    pictures: Mapping[str, Image]
+    mesh: Mesh
+    state: Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from baselines.pifu.refines import RefinesColours
 from robench.contracts import Card, Failure, OpenReport, Reconstruction, Request
 from robench.errors import EnvironmentNotReady, UsageError
 
@@ -165,7 +166,7 @@ class AdaptsShape:
         return weights if weights is not None else MINI_WEIGHTS
 
 
-class Pifu(AdaptsShape, PifuBase):
+class Pifu(AdaptsShape, RefinesColours, PifuBase):
     """The authors' PIFu: bring `net_G`, and `net_C` for colours."""
 
     card = Card(
@@ -187,6 +188,7 @@ class Pifu(AdaptsShape, PifuBase):
             "gpu_mem_mb": 4000,
             "trainable": True,
             "adaptable": True,
+            "refinable": True,
         },
     )
 
@@ -219,7 +221,7 @@ class Pifu(AdaptsShape, PifuBase):
         return weights
 
 
-class PifuMini(AdaptsShape, PifuBase):
+class PifuMini(AdaptsShape, RefinesColours, PifuBase):
     """The small PIFu that robench trains on synthetic people and ships."""
 
     card = Card(
@@ -237,6 +239,7 @@ class PifuMini(AdaptsShape, PifuBase):
             "gpu_mem_mb": 1000,
             "trainable": True,
             "adaptable": True,
+            "refinable": True,
             "domain": "frontal views within 30 degrees, one upright person, orthographic or distant camera",
         },
     )

@@ -74,6 +74,22 @@ class Predictor:
                     found[i] = result
         return [result for result in found if result is not None]
 
+    @torch.no_grad()
+    def solid(self, request: Request) -> Solid | Failure:
+        """Return the surface of one request where the networks see it, and what they saw; may enter gradients."""
+        if mask_box(request.mask) is None:
+            return Failure("no_detection", "the mask has no person")
+        ready = self._item(request).ready
+        with arithmetic(self.device, self.precision):
+            image = torch.from_numpy(network_image(ready.image, ready.mask)[None]).to(self.device)
+            encoded = self._filtered(image)
+            focus = silhouette(torch.from_numpy(ready.mask.copy()), self.resolution)[None].to(self.device)
+            (volume,) = refine(self._field(encoded), self.resolution, focus, self.device)
+        found = surface(volume, "warp" if self.device.type == "cuda" else "skimage")
+        if found is None:
+            return Failure("degenerate", "the network found no occupied space")
+        return Solid(ready, found[0].astype(np.float32), found[1], encoded, image)
+
     def _item(self, request: Request) -> _Item:
         start = time.perf_counter()
         ready = prepare(request.image, request.mask, request.camera, self.weights.config.image_size, self.crop)
@@ -163,6 +179,25 @@ class Predictor:
         parts = self._colour_portions.run(some, len(vertices))
         rgb = torch.cat(parts, dim=1).T.cpu().numpy() * 0.5 + 0.5
         return np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Solid:
+    """A reconstructed surface, before it has colours.
+
+    Attributes:
+        ready: The picture as the networks see it.
+        vertices: (V, 3) normalised mesh space: x right, y up, z towards the viewer, the picture's square at [-1, 1].
+        faces: (F, 3).
+        encoded: The shape network's maps.
+        image: (1, 3, S, S) what the networks saw.
+    """
+
+    ready: Prepared
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    encoded: Encoded
+    image: Tensor
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ VERBS = (
     "train",
     "adapt",
     "parity",
+    "refine",
     "similarity",
     "report",
     "compare",
