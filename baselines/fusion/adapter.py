@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from baselines.pifu.adapter import OPTIONS, PifuBase
 from robench.contracts import Card, OpenReport
-from robench.errors import EnvironmentNotReady, Mismatch
+from robench.errors import EnvironmentNotReady
 
 if TYPE_CHECKING:
     from baselines.fusion.config import Manner, Variant
     from baselines.pifu.golden import ParityLine
     from baselines.pifu.rays import Precision
+    from robench.training.lessons import Adapted, Lesson
 
 _REFERENCE = "Fantini, Li, Liu, Potential of 2D Priors for Improving Robustness of Ill-Posed 3D Reconstruction, 2023"
 
@@ -30,6 +32,7 @@ def _card(name: str, summary: str, parameters: dict[str, int], memory: int) -> C
         "parameters": parameters,
         "gpu_mem_mb": memory,
         "trainable": True,
+        "adaptable": True,
     }
     licence = "Apache-2.0 (code); CLIP's weights: MIT"
     return Card(name=name, version="1", summary=summary, licence=licence, reference=_REFERENCE, extra=facts)
@@ -68,28 +71,15 @@ class PifuFusion(PifuBase):
             UsageError: If a file is damaged or of another variant or protocol; every key at fault is named.
             Mismatch: If a frozen network found is not the one that the checkpoint was trained with.
         """
-        if weights is None:
-            name = self.card.name
-            raise EnvironmentNotReady(
-                f"The model '{name}' ships no weights",
-                expected="a model.safetensors",
-                hint=f"robench train {name} --config baselines/fusion/configs/{name}.yaml --data DIR --out DIR, "
-                "then --checkpoint FILE",
-            )
+        weights = self.weights_of(weights)
         from baselines.fusion.checkpoint import load_fusion
-        from baselines.fusion.predict import FusionPredictor
-        from baselines.fusion.priors import PriorEncoders
+        from baselines.fusion.predict import FusionPredictor, matching_encoders
         from baselines.pifu.checkpoint import Weights
         from baselines.pifu.device import working_device
 
         target = working_device(device, self.resolution, self.precision, "PIFu")
         loaded = load_fusion(weights, self.variant, self.protocol)
-        priors = PriorEncoders(loaded.net.fusion, target, loaded.places)
-        for prior, part in priors.parts.items():
-            expected = loaded.parts[prior]
-            if part.sha256 != expected.sha256:
-                what = f"{weights} was trained with other weights of '{expected.name}' than those found"
-                raise Mismatch(what, got=f"sha256 {part.sha256}", expected=expected.sha256)
+        priors = matching_encoders(loaded, target, weights)
         net = loaded.net.to(target)
         opened = Weights(net.config, net, None, loaded.sha256, loaded.keys, loaded.provenance)
         self._predictor = FusionPredictor(opened, target, self.resolution, self.crop, self.precision, priors=priors)
@@ -110,6 +100,24 @@ class PifuFusion(PifuBase):
 
         limits: dict[str, Any] = {"device": device, "resume": resume, "max_minutes": max_minutes}
         return train(self.variant, config_path, data, out, **limits)
+
+    def weights_of(self, weights: Path | None) -> Path:
+        """Return the checkpoint to load; there must be one."""
+        if weights is None:
+            name = self.card.name
+            raise EnvironmentNotReady(
+                f"The model '{name}' ships no weights",
+                expected="a model.safetensors",
+                hint=f"robench train {name} --config baselines/fusion/configs/{name}.yaml --data DIR --out DIR, "
+                "then --checkpoint FILE",
+            )
+        return weights
+
+    def adapt(self, weights: Path | None, batches: Sequence[Sequence[Lesson]], out: Path, **settings: Any) -> Adapted:
+        """Adapt a checkpoint; see `baselines.fusion.adaptation.adapt` and `robench.training.lessons.Adaptable`."""
+        from baselines.fusion.adaptation import adapt
+
+        return adapt(self.variant, self.protocol, self.weights_of(weights), batches, out, **settings)
 
     def parity(self, golden: Path) -> list[ParityLine]:
         """Compare the implementation with a file of golden values; see `baselines.fusion.parity.parity`."""

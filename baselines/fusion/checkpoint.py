@@ -55,7 +55,7 @@ class FusionWeights:
     Attributes:
         net: The network.
         parts: Networks that it needs besides: ``clip`` and ``normals``, as it was trained with.
-        places: Where the user says that they lie.
+        places: Where the user says that they lie, and where its image filter was found.
         sha256: Of the file.
         keys: Tensors that were read from it.
         provenance: What the writer said about data and training.
@@ -205,6 +205,8 @@ def load_fusion(path: Path, variant: Variant, protocol: Manner) -> FusionWeights
         if found.sha256 != parts[FILTER].sha256:
             what = f"{file} was trained on another image filter than that of {place}"
             raise Mismatch(what, got=f"sha256 {found.sha256}", expected=parts[FILTER].sha256)
+        if place != MINI_WEIGHTS:  # which is found without being named
+            places[FILTER] = place
     restore(net, state, str(file))
     return FusionWeights(net.eval(), parts, places, sha256_file(file), len(state), provenance)
 

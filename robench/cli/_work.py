@@ -70,6 +70,21 @@ def names(text: str | None) -> list[str] | None:
     return found
 
 
+def pairs(texts: list[str] | None, option: str, example: str) -> dict[str, str]:
+    """Read what an option that may be repeated says, each time ``NAME=VALUE``.
+
+    Raises:
+        UsageError: If one is something else.
+    """
+    found = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{option} is not understood", got=f"'{text}'", expected=f"NAME=VALUE, as {example}")
+        found[name.strip()] = value.strip()
+    return found
+
+
 def angles(text: str | None) -> list[float] | None:
     """Read angles in degrees, separated by commas.
 

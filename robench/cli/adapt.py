@@ -56,6 +56,10 @@ def adapt(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the choice of pictures and points.")] = 0,
     device: Annotated[str, typer.Option("--device", help="cpu | cuda | auto")] = "auto",
+    model_option: Annotated[
+        list[str] | None,
+        typer.Option("--model-option", help="NAME=VALUE, such as protocol=as-coded of a fusion; may be repeated."),
+    ] = None,
     json_: _work.JsonOption = False,
     quiet: _work.QuietOption = False,
 ) -> None:
@@ -87,6 +91,7 @@ def adapt(
         val_pictures=val_pictures,
         test=test,
         device=device,
+        model_options=_work.pairs(model_option, "--model-option", "protocol=as-coded"),
     )
     with _work.resumable():
         result = adapted(options, (lambda text: None) if quiet else (lambda text: _work.say(text, err=True)))

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from robench.cli import _evaluation, _work
-from robench.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -169,20 +168,10 @@ def evaluate(
 
 def _model_options(texts: list[str] | None, resolution: int | None) -> dict[str, str]:
     found = {} if resolution is None else {"resolution": str(resolution)}
-    return found | _pairs(texts, "--model-option", "crop=auto")
+    return found | _work.pairs(texts, "--model-option", "crop=auto")
 
 
 def _cluster(texts: list[str] | None, ray_address: str | None, partition: str | None) -> dict[str, str]:
     short = {"ray-address": ray_address, "partition": partition}
     found = {name: value for name, value in short.items() if value is not None}
-    return found | _pairs(texts, "--cluster", "time=8:00:00")
-
-
-def _pairs(texts: list[str] | None, option: str, example: str) -> dict[str, str]:
-    found = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise UsageError(f"{option} is not understood", got=f"'{text}'", expected=f"NAME=VALUE, as {example}")
-        found[name.strip()] = value.strip()
-    return found
+    return found | _work.pairs(texts, "--cluster", "time=8:00:00")

@@ -7,13 +7,14 @@ Adam on 2 and 3 batches of 16 corrupted pictures, at a rate chosen on a separate
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import robench
 from robench import registry
+from robench.engine.model_options import configure
 from robench.errors import UsageError
 from robench.io.adaptation_files import FORMAT, RECORD, write_curve
 from robench.io.files import json_text, read_json, sha256_file, write_json_atomic
@@ -49,6 +50,7 @@ class AdaptOptions:
         val_pictures: At most so many of its pictures.
         test: Data set that the model will be tested on, whose people are refused.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+        model_options: Options of the model by name; see `robench.engine.model_options`.
     """
 
     model: str
@@ -71,6 +73,7 @@ class AdaptOptions:
     val_pictures: int = 32
     test: Path | None = None
     device: str = "auto"
+    model_options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,7 @@ def adapt(options: AdaptOptions, tell: Callable[[str], None] = lambda text: None
         "own_weights": card.extra.get("checkpoint_sha256") if options.checkpoint is None else None,
         "data": source.facts,
         "samples": [list(cell.key) for cell in cells],
+        "model_options": dict(options.model_options),
         "batch_size": options.batch_size,
         "epochs": options.epochs,
         "lr": list(options.lr),
@@ -200,6 +204,7 @@ def _checked(options: AdaptOptions) -> Adaptable:
         )
     if options.checkpoint is not None and not options.checkpoint.exists():
         raise UsageError(f"There is no checkpoint {options.checkpoint}", hint="robench show model " + options.model)
+    configure(model, options.model_options)
     return cast(Adaptable, model)
 
 
