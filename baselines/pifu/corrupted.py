@@ -5,6 +5,7 @@ A picture is corrupted at its own size, as in evaluation, and then resampled to 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from robench.training.corrupter import Choice, Corrupter
 
 RECORD = "corruptions.json"
+_MOST_THREADS = 8
 _BLANK = 1 / 255  # a mask that is nowhere above this shows nobody
 
 
@@ -34,13 +36,13 @@ class CorruptedItems:
         corrupter: Draws and makes the pictures.
         samples: Of all items, by id.
         size: Side of the network's pictures in pixels.
-        workers: Threads that make the pictures of a batch; they change nothing in it.
+        workers: Threads that make the pictures of a batch, None for one a core up to 8; they change nothing in it.
     """
 
-    def __init__(self, corrupter: Corrupter, samples: Sequence[Sample], size: int, workers: int = 2) -> None:
+    def __init__(self, corrupter: Corrupter, samples: Sequence[Sample], size: int, workers: int | None = None) -> None:
         self.corrupter, self.size = corrupter, size
         self._samples = {sample.sample_id: sample for sample in samples}
-        self._threads = ThreadPoolExecutor(workers)
+        self._threads = ThreadPoolExecutor(workers or min(_MOST_THREADS, os.cpu_count() or 1))
 
     @property
     def identity(self) -> dict[str, Any]:
