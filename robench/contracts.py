@@ -281,7 +281,7 @@ class RefineSettings:
 
 @dataclass(frozen=True, eq=False)
 class Refinement:
-    """One sample, refined. A model that can do this has ``refine(request, encoder, settings, truth, start)``.
+    """One sample, refined. A model that can do this has ``refine(request, encoder, settings, truth, start, tick)``.
 
     Attributes:
         log: A row an iteration: ``iteration``, ``view`` (-1 for all four), ``loss`` (what the step minimises) and,

@@ -129,7 +129,9 @@ class Views:
 
     def render(self, classifier: nn.Module, views: list[int]) -> Tensor:
         """Return (V, 3, S, S) pictures in [0, 1] before black; gradients flow into the classifier."""
-        found = classifier(torch.cat([self.features[v] for v in views], dim=2))[0] * 0.5 + 0.5
+        features = torch.cat([self.features[v] for v in views], dim=2)
+        # No convolution takes nothing at all, which a camera may see of a thin surface.
+        found = classifier(features)[0] * 0.5 + 0.5 if features.shape[2] else features.new_zeros(3, 0)
         parts = torch.split(found, [len(self.pixels[v]) for v in views], dim=1)
         canvas = found.new_zeros(3, self.size**2)
         pictures = [canvas.index_copy(1, self.pixels[v], part) for v, part in zip(views, parts, strict=True)]
@@ -164,6 +166,7 @@ def refine_colours(
     settings: RefineSettings,
     truth: Mesh | None = None,
     start: Mapping[str, NDArray[np.float32]] | None = None,
+    tick: Callable[[], None] | None = None,
 ) -> Refinement | Failure:
     """Refine the colours of one sample; the predictor's own weights stay as they are.
 
@@ -174,6 +177,7 @@ def refine_colours(
         settings: See `RefineSettings`.
         truth: The true mesh in the request camera's view frame, which is only measured against.
         start: Weights of the classifier to begin with, instead of the network's own.
+        tick: Called after every iteration.
 
     Returns:
         What came of it, or why the sample has no surface.
@@ -199,7 +203,7 @@ def refine_colours(
     everywhere = list(range(len(ANGLES)))
     first = _shown(views, classifier, everywhere)
     before = gauge(first, everywhere)
-    log = _optimise(views, classifier, gauge, settings)
+    log = _optimise(views, classifier, gauge, settings, tick or (lambda: None))
     last = _shown(views, classifier, everywhere)
     pictures = {"input": given[None], "before": _bytes(first), "after": _bytes(last)}
     if gauge.truth is not None:
@@ -210,7 +214,7 @@ def refine_colours(
 
 
 def _optimise(
-    views: Views, classifier: nn.Module, gauge: Gauge, settings: RefineSettings
+    views: Views, classifier: nn.Module, gauge: Gauge, settings: RefineSettings, tick: Callable[[], None]
 ) -> list[Mapping[str, float | int]]:
     optimiser = torch.optim.Adam(classifier.parameters(), lr=settings.rate)
     average = settings.embeddings == "average"
@@ -222,11 +226,11 @@ def _optimise(
         loss = cosine_loss(vectors, gauge.target, average=average, unit=settings.protocol == "described")
         row: dict[str, float | int] = {"iteration": i, "view": -1 if average else chosen[0]}
         log.append(row | gauge(rendered.detach(), chosen, vectors.detach()) | {"loss": float(loss.detach())})
-        if not loss.requires_grad:
-            continue  # this camera sees nothing
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        if loss.requires_grad:  # not where this camera sees nothing
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        tick()
     return log
 
 

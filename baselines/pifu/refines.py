@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -46,6 +46,7 @@ class RefinesColours:
         settings: RefineSettings,
         truth: Mesh | None = None,
         start: Mapping[str, NDArray[np.float32]] | None = None,
+        tick: Callable[[], None] | None = None,
     ) -> Refinement | Failure:
         """Refine the colours of one sample at test time; see `baselines.pifu.refinement.refine_colours`.
 
@@ -59,4 +60,4 @@ class RefinesColours:
         predictor = self._opened()
         predictor.crop = self.crop
         with arithmetic(predictor.device, predictor.precision):
-            return refine_colours(predictor, request, encoder, settings, truth, start)
+            return refine_colours(predictor, request, encoder, settings, truth, start, tick)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -100,6 +100,17 @@ def angles(text: str | None) -> list[float] | None:
 def say(text: str, *, err: bool = False) -> None:
     """Print one line that names what others named: control characters in it are shown, not obeyed."""
     typer.echo(printable(text), err=err)
+
+
+def say_plan(facts: Mapping[str, Any], json_: bool) -> None:
+    """Print what a command would do: a fact a line, or one JSON document."""
+    if json_:
+        import json
+
+        typer.echo(json.dumps(dict(facts), indent=2))
+        return
+    for name, value in facts.items():
+        say(f"{name:>24}  {', '.join(map(str, value)) if isinstance(value, list) else value}")
 
 
 @contextlib.contextmanager

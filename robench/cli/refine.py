@@ -63,6 +63,7 @@ def refine(
     level: Annotated[float, typer.Option("--level", help="Coverage of the intervals, between 0 and 1.")] = 0.95,
     skip_unable: _work.SkipUnableOption = False,
     fresh: _work.FreshOption = False,
+    plan: _work.PlanOption = False,
     json_: _work.JsonOption = False,
     quiet: _work.QuietOption = False,
 ) -> None:
@@ -73,7 +74,7 @@ def refine(
     """
     from robench.contracts import RefineSettings
     from robench.engine.picture_plan import PictureOptions
-    from robench.engine.refine import RefineOptions, refine_samples
+    from robench.engine.refine import RefineOptions, plan_refinement, refine_samples
 
     if not 0 < level < 1:
         raise UsageError("The level must lie between 0 and 1", got=str(level), expected="such as 0.95")
@@ -105,25 +106,19 @@ def refine(
         masker=masker,
         embeddings=embeddings,
         settings=RefineSettings(iterations=iterations, rate=lr, protocol=cast(Any, protocol), size=size),
-        model_options=_options(model_option),
+        model_options=_work.pairs(model_option, "--model-option", "crop=auto"),
         device=device,
         keep_meshes=keep_meshes,
         fresh=fresh,
         quiet=quiet,
         json_events=json_,
     )
+    if plan:
+        _work.say_plan(plan_refinement(options), json_)
+        return
     with _work.resumable():
         found = refine_samples(options)
     _say(found, out, level, json_)
-
-
-def _options(texts: list[str] | None) -> dict[str, str]:
-    pairs = [text.partition("=") for text in texts or ()]
-    for name, equals, value in pairs:
-        if not (name and equals and value):
-            got = f"'{name}{equals}{value}'"
-            raise UsageError("--model-option is not understood", got=got, expected="NAME=VALUE, as crop=auto")
-    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _say(found: Refined, out: Path, level: float, json_: bool) -> None:

@@ -45,6 +45,7 @@ def similarity(
     level: Annotated[float, typer.Option("--level", help="Coverage of the intervals, between 0 and 1.")] = 0.95,
     skip_unable: _work.SkipUnableOption = False,
     fresh: _work.FreshOption = False,
+    plan: _work.PlanOption = False,
     json_: _work.JsonOption = False,
     quiet: _work.QuietOption = False,
 ) -> None:
@@ -53,7 +54,7 @@ def similarity(
     The recipe is 2d-priors if none is named. Views are rendered from ground-truth meshes, where the data have them.
     Writes similarity.csv, .md, .json, every comparison, and plots. Running the same command again resumes.
     """
-    from robench.engine.likeness import LikenessOptions, measure_likeness
+    from robench.engine.likeness import LikenessOptions, measure_likeness, plan_likeness
     from robench.engine.picture_plan import PictureOptions
 
     if not 0 < level < 1:
@@ -76,6 +77,9 @@ def similarity(
         skip_unable=skip_unable,
     )
     options = LikenessOptions(encoder, pictures, out, step, device, fresh, quiet, json_)
+    if plan:
+        _work.say_plan(plan_likeness(options), json_)
+        return
     with _work.resumable():
         found = measure_likeness(options)
     _say(found, out, level, json_)

@@ -82,12 +82,7 @@ def measure_likeness(options: LikenessOptions) -> Likeness:
         NotComparable: If the folder holds other work.
         EnvironmentNotReady: If the encoder's weights, library or device are not there.
     """
-    if options.step and (options.step < 0 or 90 % options.step):
-        raise UsageError(
-            "The angle between views must divide 90, so that left, back and right are among them",
-            got=f"{options.step} degrees",
-            expected="such as 5, 10, 15 or 30; 0 for no views",
-        )
+    _check(options)
     plan = plan_pictures(options.pictures, RECIPE)
     turns = front_samples(plan.selection.samples) if options.step else []
     opened = open_encoder(options.encoder, options.device)
@@ -99,6 +94,35 @@ def measure_likeness(options: LikenessOptions) -> Likeness:
             return Likeness([row for name in order for row in pieces.done[name]], facts, made)
     finally:
         opened.encoder.close()
+
+
+def _check(options: LikenessOptions) -> None:
+    if options.step and (options.step < 0 or 90 % options.step):
+        raise UsageError(
+            "The angle between views must divide 90, so that left, back and right are among them",
+            got=f"{options.step} degrees",
+            expected="such as 5, 10, 15 or 30; 0 for no views",
+        )
+
+
+def plan_likeness(options: LikenessOptions) -> dict[str, Any]:
+    """Return what `measure_likeness` would do; opens no encoder and touches nothing.
+
+    Raises:
+        UsageError: If an option is wrong, or the data lacks what corruptions need.
+    """
+    _check(options)
+    plan = plan_pictures(options.pictures, RECIPE)
+    turns = front_samples(plan.selection.samples) if options.step else []
+    compared = sum(len(list(plan.cells(sample))) - 1 for sample in plan.selection.samples)
+    return {
+        "encoder": options.encoder,
+        **plan.facts(),
+        "comparisons_of_pictures": compared,
+        "subjects_with_views": len(turns),
+        "comparisons_of_views": len(turns) * (360 // options.step if options.step else 0),
+        "out": str(options.out),
+    }
 
 
 def _facts(plan: PicturePlan, opened: OpenEncoder, step: int) -> dict[str, Any]:

@@ -90,6 +90,18 @@ class PicturePlan:
             if able:
                 yield cell
 
+    def facts(self) -> dict[str, Any]:
+        """Return what a plan says of the pictures, for people and programs."""
+        samples = self.selection.samples
+        return {
+            "dataset": self.selection.dataset,
+            "samples": len(samples),
+            "subjects": len({sample.subject_id for sample in samples}),
+            "recipe": self.recipe.name,
+            "conditions": len(self.recipe.conditions()),
+            "cset_id": self.cset_id,
+        }
+
     @property
     def _depths(self) -> Any:
         return self.source.depths if isinstance(self.source, OnTheFly) else GIVEN_OR_MESH

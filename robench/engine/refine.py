@@ -25,7 +25,7 @@ from robench.engine.model_options import configure, option_values
 from robench.engine.picture_plan import CLEAN_ONLY, PictureOptions, PicturePlan, plan_pictures
 from robench.engine.pieces import Pieces, open_pieces
 from robench.engine.pipeline import prepare
-from robench.engine.progress import progress
+from robench.engine.progress import Advance, progress
 from robench.engine.scoring import Truths
 from robench.errors import EnvironmentNotReady, Mismatch, UsageError, printable
 from robench.io.files import make_folder, write_bytes_atomic
@@ -136,6 +136,29 @@ def refine_samples(options: RefineOptions) -> Refined:
         masker.close()
 
 
+def plan_refinement(options: RefineOptions) -> dict[str, Any]:
+    """Return what `refine_samples` would do; opens nothing and touches nothing.
+
+    Raises:
+        UsageError: If an option is wrong, or the model cannot refine colours.
+    """
+    _check(options)
+    plan = plan_pictures(options.pictures, CLEAN_ONLY)
+    refuse_without_masks(load_masker(options.masker), plan.selection.samples)
+    configure(_refinable(options.model), options.model_options)
+    cells = sum(1 for _ in _cells(plan))
+    return {
+        "model": options.model,
+        "prior": options.prior,
+        **plan.facts(),
+        "masker": options.masker,
+        "embeddings": list(options.modes),
+        "refinements": cells * len(options.modes),
+        "iterations": cells * len(options.modes) * options.settings.iterations,
+        "out": str(options.out),
+    }
+
+
 def _check(options: RefineOptions) -> None:
     settings = options.settings
     for what, value, known in (
@@ -221,17 +244,19 @@ class _Work:
         options = self.options
         cells = list(_cells(self.plan))
         left = [(mode, cell) for mode in options.modes for cell in cells if _name(mode, cell) not in self.pieces.done]
-        truths = Truths()
-        with progress("refine", len(left), "samples", quiet=options.quiet, json_lines=options.json_events) as advance:
+        truths, steps = Truths(), options.settings.iterations
+        quiet, json_lines = options.quiet, options.json_events
+        with progress("refine", len(left) * steps, "iterations", quiet=quiet, json_lines=json_lines) as advance:
             for mode, cell in left:
                 settings = replace(options.settings, embeddings=mode)
-                done = self._cell(cell, settings, truths)
+                done = self._cell(cell, settings, truths, advance)
                 self.pieces.add(_name(mode, cell), done)
                 self._forget_before(mode)
-                advance(1, int(done["status"] != "ok"))
+                if done["status"] != "ok":
+                    advance(steps, 1)
         return len(left)
 
-    def _cell(self, cell: Cell, settings: RefineSettings, truths: Truths) -> dict[str, Any]:
+    def _cell(self, cell: Cell, settings: RefineSettings, truths: Truths, tick: Advance) -> dict[str, Any]:
         mode = settings.embeddings
         about = {
             "mode": mode,
@@ -246,7 +271,7 @@ class _Work:
         found: Refinement | Failure
         try:
             item = self.ready(cell)
-            found = item.failure if item.failure is not None else self._refined(item, settings, truths, start)
+            found = item.failure if item.failure is not None else self._refined(item, settings, truths, start, tick)
         except Exception as error:
             found, _ = failure_of(error)
         if isinstance(found, Failure):
@@ -265,10 +290,10 @@ class _Work:
         }  # fmt: skip
 
     def _refined(
-        self, item: Any, settings: RefineSettings, truths: Truths, start: Weights | None
+        self, item: Any, settings: RefineSettings, truths: Truths, start: Weights | None, tick: Advance
     ) -> Refinement | Failure:
         truth: Mesh | None = truths.of(item.cell.sample, item.picture.camera)
-        found: Refinement | Failure = self.model.refine(item.request, self.encoder, settings, truth, start)
+        found: Refinement | Failure = self.model.refine(item.request, self.encoder, settings, truth, start, tick)
         return found
 
     # As coded, each sample begins with the weights that the one before ended with.

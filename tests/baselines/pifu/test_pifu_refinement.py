@@ -178,11 +178,27 @@ def test_one_sample_does_not_change_the_next_unless_its_weights_are_handed_on(mo
 
 
 def test_sequential_looks_from_camera_i_mod_four_and_average_from_all(model, encoder) -> None:
-    log = refined(model, encoder).log
+    ticks: list[int] = []
+    log = refined(model, encoder, tick=lambda: ticks.append(1)).log
+    assert len(ticks) == 9
     assert [row["view"] for row in log] == [i % 4 for i in range(9)]
     assert [row["iteration"] for row in log] == list(range(9))
     average = refined(model, encoder, replace(SEQUENTIAL, embeddings="average", iterations=2)).log
     assert [row["view"] for row in average] == [-1, -1]
+
+
+def test_a_camera_that_sees_nothing_changes_nothing(model, encoder, monkeypatch) -> None:
+    from baselines.pifu import refinement
+
+    def front_only(vertices, faces, size):
+        front, *_ = mesh_points(vertices, faces, size)
+        return [front, *[(front[0][:0], front[1][:, :0])] * 3]
+
+    monkeypatch.setattr(refinement, "mesh_points", front_only)
+    found = refined(model, encoder, replace(SEQUENTIAL, iterations=5))
+    assert (found.pictures["after"][1:] == 0).all()
+    assert len({round(found.log[i]["loss"], 6) for i in (1, 2, 3)}) == 1, "three times black"
+    assert found.log[4]["loss"] < found.log[0]["loss"]
 
 
 def test_geometry_does_not_change(model, encoder) -> None:

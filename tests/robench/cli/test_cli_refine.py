@@ -45,6 +45,19 @@ def test_refine(run, make_people, tmp_path: Path) -> None:
     assert json.loads(said) == stored
 
 
+def test_a_plan_touches_nothing(run, people: Path, tmp_path: Path) -> None:
+    out = tmp_path / "refined"
+    code, said, _ = run(*BASE, *SMALL, "--data", people, "--out", out, "--plan", "--json")
+    assert code == 0
+    facts = json.loads(said)
+    assert (facts["samples"], facts["refinements"], facts["iterations"]) == (3, 6, 30)
+    assert facts["embeddings"] == ["sequential", "average"]
+    code, said, _ = run(*BASE, *SMALL, "--data", people, "--out", out, "--plan", "-c", "darker", "-s", "1,2")
+    assert code == 0
+    assert "refinements  18" in said
+    assert not out.exists()
+
+
 def test_a_person_whom_nobody_finds_is_counted_and_ends_with_3(run, make_people, tmp_path: Path) -> None:
     from robench.io.images import write_mask
 

@@ -45,6 +45,16 @@ def test_similarity(run, people: Path, tmp_path: Path) -> None:
     assert (out / "similarity.csv").read_bytes() == before
 
 
+def test_a_plan_touches_nothing(run, people: Path, tmp_path: Path) -> None:
+    out = tmp_path / "found"
+    code, said, _ = run(*BASE, "--data", people, "--out", out, "--plan", "--json")
+    assert code == 0
+    facts = json.loads(said)
+    assert (facts["comparisons_of_pictures"], facts["comparisons_of_views"]) == (3 * 4, 3 * 24)
+    assert run(*BASE, "--data", people, "--plan", "--step", "7")[0] == 2
+    assert not out.exists()
+
+
 def test_without_meshes_there_are_no_views_and_it_is_said(run, make_people, tmp_path: Path) -> None:
     people = make_people(1, mesh=False)
     code, said, err = run(*BASE, "--data", people, "--out", tmp_path / "found", "-q")

@@ -30,7 +30,7 @@ class ToyRefiner:
     def close(self) -> None:
         pass
 
-    def refine(self, request, encoder, settings, truth=None, start=None):
+    def refine(self, request, encoder, settings, truth=None, start=None, tick=None):
         if self.stop_at is not None and len(self.asked) >= self.stop_at:
             raise KeyboardInterrupt
         first = 0.0 if start is None else float(start["w"][0])
