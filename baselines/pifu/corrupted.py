@@ -6,10 +6,11 @@ A picture is corrupted at its own size, as in evaluation, and then resampled to 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,11 +38,17 @@ class CorruptedItems:
         samples: Of all items, by id.
         size: Side of the network's pictures in pixels.
         workers: Threads that make the pictures of a batch, None for one a core up to 8; they change nothing in it.
+
+    Attributes:
+        tell: Gets a line of what goes wrong.
     """
 
     def __init__(self, corrupter: Corrupter, samples: Sequence[Sample], size: int, workers: int | None = None) -> None:
         self.corrupter, self.size = corrupter, size
         self._samples = {sample.sample_id: sample for sample in samples}
+        self.tell: Callable[[str], None] = lambda text: None
+        self._told: set[str] = set()
+        self._telling = Lock()
         self._threads = ThreadPoolExecutor(workers or min(_MOST_THREADS, os.cpu_count() or 1))
 
     @property
@@ -60,15 +67,23 @@ class CorruptedItems:
             items: Clean ones.
             turns: Name of the time at which each is shown; see `Corrupter.draw`.
 
-        Raises:
-            UsageError: If a picture cannot be made.
+        A picture that cannot be made is shown clean; `tell` gets a line of the first of each condition.
         """
         return list(self._threads.map(self._shown, items, self.choices(items, turns)))
 
     def _shown(self, item: Item, choice: Choice) -> Item:
         if choice.severity == 0:
             return item
-        picture = self.corrupter.picture(self._samples[item.sample_id], choice)
+        try:
+            picture = self.corrupter.picture(self._samples[item.sample_id], choice)
+        except UsageError as error:
+            # A draw that fails would fail again at every resumption: the training would be lost for one picture.
+            with self._telling:
+                first = choice.condition not in self._told
+                self._told.add(choice.condition)
+            if first:
+                self.tell(f"{error} It is shown clean instead, and so are others like it.")
+            return item
         assert picture.true_mask is not None  # items have masks
         if picture.true_mask.max(initial=0.0) <= _BLANK:
             return item  # the person left the frame: nothing to learn from, whereas the clean picture has

@@ -138,6 +138,7 @@ def fit(
         picked = np.linspace(0, len(validation) - 1, min(config.val_images, len(validation))).round().astype(int)
         checks = load_items([validation[i] for i in picked], config, out / "points", log.say) if len(validation) else []
         if shown is not None:  # judged by clean pictures and by pictures such as it sees
+            shown.tell = log.say
             checks += shown(checks, ["validation"] * len(checks))
         run = (kind or Run)(config, out, target, log, items, checks, facts, max_minutes)
         run.shown = shown or as_they_are

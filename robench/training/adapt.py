@@ -17,7 +17,7 @@ from robench import registry
 from robench.engine.model_options import configure
 from robench.errors import UsageError
 from robench.io.adaptation_files import FORMAT, RECORD, write_curve
-from robench.io.files import json_text, read_json, sha256_file, write_json_atomic
+from robench.io.files import json_text, read_json, safe_join, sha256_file, write_json_atomic
 from robench.training.lessons import Adaptable, Adapted, Lesson
 from robench.training.overlap import refuse_people_of, refuse_test_people, subjects_of
 from robench.training.sources import Source, deal, lesson_of, open_source
@@ -48,7 +48,7 @@ class AdaptOptions:
         corruption_seed: Of corruptions made on the fly.
         val: Corrupted set or data set to choose the rate on.
         val_pictures: At most so many of its pictures.
-        test: Data set that the model will be tested on, whose people are refused.
+        test: Data set that the model will be tested on: people of its test split, else all, are refused.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
         model_options: Options of the model by name; see `robench.engine.model_options`.
     """
@@ -223,7 +223,8 @@ def _sources(options: AdaptOptions) -> tuple[Source, Source | None]:
         chosen = one.selection
         refuse_test_people(chosen.samples, chosen.root, chosen.dataset, chosen.split)
         if options.test is not None:
-            people = subjects_of(options.test, None, None)
+            # Its test split where it has one: the same folder may hold who is learned from.
+            people = subjects_of(options.test, None, "test") or subjects_of(options.test, None, None)
             refuse_people_of(chosen.samples, people, f"the data {options.test} that the model will be tested on")
     return source, val
 
@@ -302,8 +303,10 @@ def _there(options: AdaptOptions, asked: dict[str, Any], points: Sequence[int]) 
             continue
         if not isinstance(record, dict) or json_text(record.get("asked")) != json_text(asked):
             raise UsageError(f"{folder} already holds another adaptation", hint="another --out")
-        path = folder / str(record["checkpoint"])
-        if record.get("batches") == count and path.is_file() and sha256_file(path) == record["checkpoint_sha256"]:
+        if record.get("batches") != count or "checkpoint_sha256" not in record:
+            continue  # begun, not finished
+        path = safe_join(folder, str(record["checkpoint"]))
+        if path.is_file() and sha256_file(path) == record["checkpoint_sha256"]:
             found.append((Point(count, path, record["checkpoint_sha256"], record["error"], False), record))
     if len(found) < len(points):
         return None

@@ -87,14 +87,7 @@ class Corrupter:
         Raises:
             UsageError: Naming what is lacking, how often, and for which corruptions.
         """
-        try:
-            refuse_unable(samples, self._recipe)
-        except UsageError as error:
-            what = error.what.replace(
-                f"The recipe '{self._recipe.name}' needs", "The corruptions of this training need"
-            )
-            hint = "leave these corruptions out, or add the missing files to the data set"
-            raise UsageError(what, got=error.got, hint=hint) from error
+        refuse_lacking(samples, self._recipe, "The corruptions of this training")
 
     def draw(self, sample_id: str, turn: str) -> Choice:
         """Draw what becomes of a sample's picture.
@@ -126,6 +119,25 @@ class Corrupter:
         except SampleFailure as error:
             what = f"The training picture '{sample.sample_id}' under {choice.condition} at {choice.severity}"
             raise UsageError(f"{what} cannot be made", got=str(error), hint="robench data verify") from error
+
+
+def refuse_lacking(samples: Sequence[Sample], recipe: Recipe, who: str) -> None:
+    """Check that every sample has what every corruption of a recipe needs beside the picture.
+
+    Args:
+        samples: To be corrupted.
+        recipe: The corruptions.
+        who: What to call them, in the plural.
+
+    Raises:
+        UsageError: Naming what is lacking, how often, and for which corruptions.
+    """
+    try:
+        refuse_unable(samples, recipe)
+    except UsageError as error:
+        what = error.what.replace(f"The recipe '{recipe.name}' needs", f"{who} need")
+        hint = "leave these corruptions out, or add the missing files to the data set"
+        raise UsageError(what, got=error.got, hint=hint) from error
 
 
 def _shares(mixing: Mixing) -> list[tuple[RecipeCell, float]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from robench.data.discover import open_dataset
-from robench.engine.cells import Cell, OnTheFly, Picture, PictureSource, needs_of, plan_cells, refuse_unable
+from robench.engine.cells import Cell, OnTheFly, Picture, PictureSource, needs_of, plan_cells
 from robench.engine.composed import makers
 from robench.engine.cset import CorruptedSet, depth_identity, is_set, open_set, set_identity
 from robench.engine.inputs import GIVEN_OR_MESH
@@ -19,6 +19,7 @@ from robench.engine.recipes import choose_recipe
 from robench.engine.selection import Selection, select
 from robench.errors import SampleFailure, UsageError
 from robench.rng import generator
+from robench.training.corrupter import refuse_lacking
 from robench.training.lessons import Lesson
 
 _TRUTH = ("mask", "camera", "mesh")
@@ -97,7 +98,7 @@ def open_source(
         split = split if split is not None else _usual(data, dataset, usual_split)
         selection = select(data, dataset, split, **choice)
         _refuse_without_truth(selection)
-        refuse_unable(selection.samples, conditions)
+        refuse_lacking(selection.samples, conditions, f"The corruptions to adapt on, of '{conditions.name}',")
         pictures = OnTheFly(seed, makers(conditions))
         made = depth_identity(selection.samples, needs_of(conditions), GIVEN_OR_MESH)
         identity = set_identity(selection, conditions.identity(), seed, made)

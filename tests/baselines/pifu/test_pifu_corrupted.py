@@ -14,6 +14,7 @@ from baselines.pifu.corrupted import RECORD, CorruptedItems, corrupted_items
 from baselines.pifu.items import load_items, shape_batch
 from baselines.pifu.train_config import TrainConfig, read_train_config
 from baselines.pifu.training import fit
+from robench import registry
 from robench.errors import UsageError
 from robench.io.files import read_json
 from robench.training.mixing import Mixing
@@ -127,6 +128,24 @@ def test_a_run_says_what_it_saw_and_resumes_exactly(people, tmp_path, monkeypatc
     (tmp_path / "cut" / RECORD).write_text("{}")
     with pytest.raises(UsageError, match="other corruptions or versions"):
         fit(config, people[:2], people[2:], tmp_path / "cut", {}, resume=True)
+
+
+def test_a_picture_that_cannot_be_made_is_shown_clean_and_told_once(people, items, tmp_path, monkeypatch):
+    """A training of days must not end at a draw that would fail at every resumption."""
+    config = replace(TINY, corruptions=Mixing.from_value([{"condition": "low_light", "share": 1.0}]))
+    show = shown(config, people, tmp_path)
+    told = []
+    show.tell = told.append
+
+    def broken(*args):
+        raise ZeroDivisionError("no light at all")
+
+    monkeypatch.setattr(type(registry.load("corruptions", "low_light")), "apply", broken)
+    found = show(items, ["a", "b", "c"])
+    assert [one is item for one, item in zip(found, items, strict=True)] == [True] * 3
+    assert len(told) == 1
+    assert "under low_light at" in told[0]
+    assert "no light at all" in told[0]
 
 
 def test_corruptions_change_what_is_learned(people, tmp_path):

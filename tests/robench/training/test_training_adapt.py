@@ -218,6 +218,40 @@ def test_people_of_the_test_split_are_refused_without_a_split_of_theirs(pupil, d
         adapt(options(cset, tmp_path / "a", corruptions=None, severities=None, batch_size=1))
 
 
+def test_the_folder_of_the_test_may_hold_who_is_learned_from(pupil, data, tmp_path):
+    """Its test split is what counts."""
+    assert adapt(options(data, tmp_path / "a", test=data)).points[0].made
+
+
+def test_what_a_corruption_needs_must_be_there(pupil, plugins, data, tmp_path):
+    class Picky:
+        moves_pixels = False
+        card = Card("picky", "1", "needs what nobody has", needs=frozenset({"normals"}))
+
+        def sample(self, severity, shape, rng):
+            raise AssertionError
+
+        def apply(self, image, params, aux):
+            raise AssertionError
+
+    plugins.add("corruptions", "picky", Picky)
+    with pytest.raises(UsageError, match=r"The corruptions to adapt on, of 'picky', need normals \(picky\)") as caught:
+        adapt(options(data, tmp_path / "a", corruptions="picky"))
+    assert "--skip-unable" not in str(caught.value)
+
+
+def test_options_of_the_model_are_set_and_checked(pupil, data, tmp_path):
+    pupil.card = Card("pupil", "1", "learns", extra={"options": {"manner": ["kind", "strict"]}})
+    pupil.manner = "kind"
+    words = ["adapt", "--model", "pupil", "--data", str(data), "-c", "darker", "--out", str(tmp_path / "a"), "-q"]
+    words += ["--batch-size", "4"]
+    assert runner.invoke(cli.app, [*words, "--model-option", "manner=strict"]).exit_code == 0
+    assert pupil.manner == "strict"
+    assert read_json(tmp_path / "a" / "adaptation.json")["asked"]["model_options"] == {"manner": "strict"}
+    done = runner.invoke(cli.app, [*words, "--model-option", "manner=cruel"])
+    assert "cannot have this value" in str(done.exception)
+
+
 def test_truth_must_be_there(pupil, make_people, tmp_path):
     with pytest.raises(UsageError, match=r"'s0_0' cannot be learned from; got no mesh"):
         adapt(options(make_people(name="bare", mesh=False), tmp_path / "a"))
