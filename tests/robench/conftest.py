@@ -17,7 +17,9 @@ from robench.io.depth import write_depth
 from robench.io.files import write_json_atomic
 from robench.io.images import write_mask, write_png
 from robench.io.meshes import write_mesh
+from tests.robench.browser import chromium
 
+__all__ = ["chromium"]  # here and nowhere else: two places would be two browsers in a process, which it refuses
 SIDE = 48
 SCALE = 0.25
 

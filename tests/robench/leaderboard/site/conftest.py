@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,7 @@ from robench.leaderboard import entry as entries
 from robench.leaderboard import publish as publishing
 from robench.leaderboard.site import views
 from robench.leaderboard.site.build import build_site
-from tests.robench.browser import chromium
 from tests.robench.leaderboard.site.known_boards import DATASET, publish_boards
-
-__all__ = ["chromium"]
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +35,8 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return publish_boards(tmp_path_factory.mktemp("boards"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _version_0_is_old() -> Iterator[None]:
+@contextmanager
+def version_0_is_old() -> Iterator[None]:
     """Whatever versions metrics and corruptions have today, on these boards 1 is new and 0 is old."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(views, "is_stale", lambda metric, version: version == "0")
@@ -46,10 +44,17 @@ def _version_0_is_old() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _version_0_is_old() -> Iterator[None]:
+    with version_0_is_old():
+        yield
+
+
 @pytest.fixture(scope="session")
-def site(boards: Path, tmp_path_factory: pytest.TempPathFactory, _version_0_is_old: None) -> Path:
+def site(boards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out") / "site"
-    build_site(boards, out)
+    with version_0_is_old():
+        build_site(boards, out)
     return out
 
 

@@ -16,9 +16,7 @@ from robench.io.meshes import write_mesh
 from robench.reporting import examples
 from robench.reporting.html import pictures
 from robench.reporting.report import write_report
-from tests.robench.browser import chromium
 
-__all__ = ["chromium"]
 ATTACK = "<b>a</b><a href=https://example.org>b</a><img src=x onerror=alert(1)>"
 KEPT = [("clean", 0), ("fog_3d", 1), ("fog_3d", 3), ("camera_roll", 1), ("camera_roll", 3)]
 
