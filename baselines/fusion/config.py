@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from baselines.pifu.config import OFFICIAL, PRESETS, PifuConfig
+from baselines.pifu.config import OFFICIAL, PifuConfig, network_of
 from robench.errors import UsageError
 
 Variant = Literal["add", "concat", "experts"]
@@ -165,7 +165,7 @@ class FusionConfig:
         clean: dict[str, Any] = {}
         for name, value in values.items():
             if name == "pifu":
-                clean[name] = _pifu(value)
+                clean[name] = network_of(value, name, _wrong)
             elif name == "experts":
                 if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
                     raise _wrong(name, value, "a list of names")
@@ -175,16 +175,6 @@ class FusionConfig:
             else:
                 clean[name] = value
         return cls(**clean)
-
-
-def _pifu(value: Any) -> PifuConfig:
-    if not isinstance(value, Mapping):
-        raise _wrong("pifu", value, "a mapping with 'preset' and options")
-    options = dict(value)
-    preset = options.pop("preset", "official")
-    if preset not in PRESETS:
-        raise _wrong("pifu.preset", preset, "one of " + ", ".join(PRESETS))
-    return PifuConfig.from_mapping({**dataclasses.asdict(PRESETS[preset]), **options})
 
 
 def _wrong(name: str, value: Any, expected: str) -> UsageError:

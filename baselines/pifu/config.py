@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -214,3 +214,23 @@ MINI = PifuConfig(
 """Small enough to train and to ship: one stack, half the width, a quarter of the image size."""
 
 PRESETS: Mapping[str, PifuConfig] = {"official": OFFICIAL, "mini": MINI}
+
+
+def network_of(value: Any, name: str, wrong: Callable[[str, Any, str], UsageError]) -> PifuConfig:
+    """Return the network that an option names: a preset (``official`` if left out) and what differs from it.
+
+    Args:
+        value: A mapping with ``preset`` and options of `PifuConfig`.
+        name: Of the option.
+        wrong: Makes the error of an option's name, its value and what was expected.
+
+    Raises:
+        UsageError: If it is something else.
+    """
+    if not isinstance(value, Mapping):
+        raise wrong(name, value, "a mapping with 'preset' and options")
+    options = dict(value)
+    preset = options.pop("preset", "official")
+    if preset not in PRESETS:
+        raise wrong(f"{name}.preset", preset, "one of " + ", ".join(PRESETS))
+    return PifuConfig.from_mapping({**dataclasses.asdict(PRESETS[preset]), **options})

@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Field = Callable[[NDArray[np.float64]], NDArray[np.floating]]
+Fill = Callable[[NDArray[np.float64], NDArray[np.bool_], int, float], None]
+FIRST = 64
+"""Nodes along an axis of the first lattice."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,24 @@ def octree_grid(field: Field, resolution: int, threshold: float = 0.01) -> Octre
     Raises:
         ValueError: Below 64, where the published rule silently returns an empty volume.
     """
-    if resolution < 64:
-        raise ValueError(f"the published octree needs a resolution of at least 64, got {resolution}")
-    values = np.zeros((resolution,) * 3)
-    dirty = np.ones((resolution,) * 3, bool)
+    if resolution < FIRST:
+        raise ValueError(f"the published octree needs a resolution of at least {FIRST}, got {resolution}")
+    return coarse_to_fine(field, np.ones((resolution,) * 3, bool), threshold, _fill_flat_cells)
+
+
+def coarse_to_fine(field: Field, dirty: NDArray[np.bool_], threshold: float, fill: Fill) -> Octree:
+    """Ask the nodes of ever finer lattices that are still dirty, and fill flat cells after each but the last.
+
+    Args:
+        field: As in `octree_grid`.
+        dirty: (R, R, R) nodes that are to be asked or filled; all clean afterwards.
+        threshold: As in `octree_grid`.
+        fill: Gives flat cells of a lattice their value in place, and makes them clean.
+    """
+    resolution = len(dirty)
+    values = np.zeros(dirty.shape)
     evaluated = []
-    step = resolution // 64
+    step = resolution // FIRST
     while step > 0:
         lattice = np.zeros_like(dirty)
         lattice[::step, ::step, ::step] = True
@@ -65,7 +80,7 @@ def octree_grid(field: Field, resolution: int, threshold: float = 0.01) -> Octre
         dirty[todo] = False
         evaluated.append(len(todo[0]))
         if step > 1:
-            _fill_flat_cells(values, dirty, step, threshold)
+            fill(values, dirty, step, threshold)
         step //= 2
     return Octree(values, tuple(evaluated))
 

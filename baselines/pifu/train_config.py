@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from baselines.pifu.config import MINI, PRESETS, PifuConfig
+from baselines.pifu.config import MINI, PifuConfig, network_of
 from robench.errors import UsageError
 from robench.training.mixing import Mixing
 
@@ -140,7 +140,7 @@ class TrainConfig:
         clean: dict[str, Any] = {}
         for name, value in values.items():
             if name == "network":
-                clean[name] = _network(value)
+                clean[name] = network_of(value, name, _wrong)
             elif name == "corruptions" and value is not None:
                 clean[name] = value if isinstance(value, Mixing) else Mixing.from_value(value)
             elif dataclasses.is_dataclass(value):  # a subclass's own options, made already
@@ -163,16 +163,6 @@ def _typed(name: str, value: Any, default: Any) -> Any:
     if type(value) is not type(default):
         raise _wrong(name, value, f"like {default!r}")
     return value
-
-
-def _network(value: Any) -> PifuConfig:
-    if not isinstance(value, Mapping):
-        raise _wrong("network", value, "a mapping with 'preset' and options")
-    options = dict(value)
-    preset = options.pop("preset", "official")
-    if preset not in PRESETS:
-        raise _wrong("network.preset", preset, "one of " + ", ".join(PRESETS))
-    return PifuConfig.from_mapping({**dataclasses.asdict(PRESETS[preset]), **options})
 
 
 def _wrong(name: str, value: Any, expected: str) -> UsageError:

@@ -12,9 +12,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.pifu.octree import Field, Octree, grid_points
+from baselines.pifu.octree import FIRST, Field, Octree, coarse_to_fine
 
-FIRST = 64
 THRESHOLD = 0.05
 
 
@@ -31,24 +30,11 @@ def octree_grid(field: Field, resolution: int, threshold: float = THRESHOLD) -> 
     """
     if resolution < FIRST or resolution % FIRST:
         raise ValueError(f"the published octree needs a resolution that is a multiple of {FIRST}, got {resolution}")
-    values = np.zeros((resolution,) * 3)
     # The golden values of the first lattice alone are those of the whole grid.
     end = resolution if resolution == FIRST else resolution - 1
     dirty = np.zeros((resolution,) * 3, bool)
     dirty[:end, :end, :end] = True
-    evaluated = []
-    step = resolution // FIRST
-    while step > 0:
-        lattice = np.zeros_like(dirty)
-        lattice[::step, ::step, ::step] = True
-        todo = np.nonzero(lattice & dirty)
-        values[todo] = field(grid_points(np.stack(todo, axis=1), resolution))
-        dirty[todo] = False
-        evaluated.append(len(todo[0]))
-        if step > 1:
-            _fill_flat_cells(values, dirty, step, threshold)
-        step //= 2
-    return Octree(values, tuple(evaluated))
+    return coarse_to_fine(field, dirty, threshold, _fill_flat_cells)
 
 
 def _fill_flat_cells(values: NDArray[np.float64], dirty: NDArray[np.bool_], step: int, threshold: float) -> None:

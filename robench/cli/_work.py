@@ -47,6 +47,7 @@ DepthWeightsOption = Annotated[
 DepthUnitOption = Annotated[
     str | None, typer.Option("--depth-unit", help="m | mm | 1/512m, of depth files that do not declare theirs.")
 ]
+LevelOption = Annotated[float, typer.Option("--level", help="Coverage of the intervals, between 0 and 1.")]
 SkipUnableOption = Annotated[
     bool, typer.Option("--skip-unable", help="Leave out the cells whose sample lacks what the corruption needs.")
 ]
@@ -95,6 +96,16 @@ def angles(text: str | None) -> list[float] | None:
         return [float(part) for part in found] if (found := names(text)) is not None else None
     except ValueError:
         raise UsageError("The views are not understood", got=f"'{text}'", expected="angles such as 0,90,180") from None
+
+
+def check_level(level: float) -> None:
+    """Make sure that an interval can have this coverage.
+
+    Raises:
+        UsageError: If not.
+    """
+    if not 0 < level < 1:
+        raise UsageError("The level must lie between 0 and 1", got=str(level), expected="such as 0.95")
 
 
 def say(text: str, *, err: bool = False) -> None:

@@ -60,7 +60,7 @@ def refine(
     depth_weights: _work.DepthWeightsOption = None,
     depth_unit: _work.DepthUnitOption = None,
     device: Annotated[str, typer.Option("--device", help="cpu | cuda | auto")] = "auto",
-    level: Annotated[float, typer.Option("--level", help="Coverage of the intervals, between 0 and 1.")] = 0.95,
+    level: _work.LevelOption = 0.95,
     skip_unable: _work.SkipUnableOption = False,
     fresh: _work.FreshOption = False,
     plan: _work.PlanOption = False,
@@ -76,8 +76,7 @@ def refine(
     from robench.engine.picture_plan import PictureOptions
     from robench.engine.refine import RefineOptions, plan_refinement, refine_samples
 
-    if not 0 < level < 1:
-        raise UsageError("The level must lie between 0 and 1", got=str(level), expected="such as 0.95")
+    _work.check_level(level)
     if checkpoint is not None and not checkpoint.exists():
         raise UsageError(f"There is no checkpoint {checkpoint}", hint="robench show model " + model)
     pictures = PictureOptions(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from robench.cli import _work
+
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders; several go into one report.")],
@@ -50,21 +52,18 @@ def report(
     image_format: Annotated[
         str, typer.Option("--image-format", help="Plots to write: svg, png, pdf, separated by commas.")
     ] = "svg,png,pdf",
-    level: Annotated[float, typer.Option("--level", help="Coverage of the intervals, between 0 and 1.")] = 0.95,
+    level: _work.LevelOption = 0.95,
     resamples: Annotated[int, typer.Option("--resamples", min=100, help="Bootstrap resamples.")] = 10_000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
 ) -> None:
     """Print how much each corruption costs, and write tables and plots."""
     from rich.console import Console
 
-    from robench.cli._work import say
-    from robench.errors import UsageError
     from robench.reporting.causes import cause_blocks, cause_notes
     from robench.reporting.report import write_report
     from robench.reporting.tables import print_blocks, print_table
 
-    if not 0 < level < 1:
-        raise UsageError("The level must lie between 0 and 1", got=str(level), expected="such as 0.95")
+    _work.check_level(level)
     made = write_report(
         runs,
         out,
@@ -83,7 +82,7 @@ def report(
     if true_masks and len(made.causes):
         print_blocks(cause_blocks(made.causes), cause_notes(made.causes), Console())
     for warning in made.warnings:
-        say(f"Note: {warning}", err=True)
+        _work.say(f"Note: {warning}", err=True)
     typer.echo(f"Wrote {len(made.files)} files to {made.folder}", err=True)
 
 

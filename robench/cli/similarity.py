@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from robench.cli import _work
-from robench.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +41,7 @@ def similarity(
     depth_weights: _work.DepthWeightsOption = None,
     depth_unit: _work.DepthUnitOption = None,
     device: Annotated[str, typer.Option("--device", help="cpu | cuda | auto")] = "auto",
-    level: Annotated[float, typer.Option("--level", help="Coverage of the intervals, between 0 and 1.")] = 0.95,
+    level: _work.LevelOption = 0.95,
     skip_unable: _work.SkipUnableOption = False,
     fresh: _work.FreshOption = False,
     plan: _work.PlanOption = False,
@@ -57,8 +56,7 @@ def similarity(
     from robench.engine.likeness import LikenessOptions, measure_likeness, plan_likeness
     from robench.engine.picture_plan import PictureOptions
 
-    if not 0 < level < 1:
-        raise UsageError("The level must lie between 0 and 1", got=str(level), expected="such as 0.95")
+    _work.check_level(level)
     pictures = PictureOptions(
         data=data,
         cset=cset,
