@@ -39,9 +39,12 @@ LAYERS: dict[str, set[str]] = {
     "reporting": FOUNDATION
     | {"io", "geometry", "rendering", "metrics", "masking", "data", "registry", "analysis", "engine"},
     "leaderboard": FOUNDATION | {"io", "masking", "data", "registry", "analysis", "engine", "reporting"},
+    "reproduce": FOUNDATION
+    | {"io", "geometry", "metrics", "masking", "data", "registry", "analysis", "engine"}
+    | {"training", "reporting", "leaderboard"},
     "cli": FOUNDATION
     | {"io", "geometry", "rendering", "metrics", "masking", "data", "registry", "analysis", "engine", "reporting"}
-    | {"leaderboard", "training"},
+    | {"leaderboard", "training", "reproduce"},
     "__main__": {"cli"},
     "__init__": {"analysis"},
 }

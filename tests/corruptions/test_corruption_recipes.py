@@ -22,6 +22,7 @@ SHARED_3DCC = {
 MEMBERS = {
     "clean": [],
     "2d-priors": PAPER,
+    "2d-priors-critical": {"low_light", "iso_noise", "zoom_blur_2d", "camera_roll"},
     "3dcc-12": {*SHARED_3DCC, "camera_roll", "zoom_blur_2d"},
     "3dcc": {
         *SHARED_3DCC,
@@ -72,7 +73,7 @@ def test_recipe_holds_its_corruptions(name):
         assert names == wanted
 
 
-@pytest.mark.parametrize("name", sorted(set(FILES) - {"2d-priors", "clean", "phone", "full"}))
+@pytest.mark.parametrize("name", sorted(set(FILES) - {"2d-priors", "2d-priors-critical", "clean", "phone", "full"}))
 def test_recipe_has_every_level(name):
     assert all(cell["severities"] == [1, 2, 3, 4, 5] for cell in read(name)["cells"])
 
@@ -121,6 +122,7 @@ def test_paper_recipe_has_the_paper_levels():
     assert {c["corruption"]: c["severities"] for c in cells} == {
         n: [load(n).card.extra["paper_severity"]] for n in PAPER
     }
+    assert all(cell in cells for cell in read("2d-priors-critical")["cells"])
     by_name = {c["corruption"]: c["severities"][0] for c in cells}
     physical = {n: load(n).card.extra["severities"][s] for n, s in by_name.items()}
     assert physical["low_light"]["gain"] == 0.3
