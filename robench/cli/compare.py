@@ -13,6 +13,7 @@ from robench.errors import UsageError
 
 BY = ("all", "corruption", "severity")
 MODES = ("harm", "safety")
+METRICS = ["chamfer_cm", "p2s_pred_to_gt_cm"]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +25,11 @@ def compare(
     base: Annotated[Path, typer.Argument(metavar="BASE", help="Run compared with.")],
     candidates: Annotated[list[Path], typer.Argument(metavar="CAND...", help="Runs compared, each with BASE.")],
     metrics: Annotated[
-        str, typer.Option("--metrics", help="Separated by commas; the first is the primary.")
-    ] = "chamfer_cm,p2s_pred_to_gt_cm",
+        str | None,
+        typer.Option(
+            "--metrics", help=f"Separated by commas; the first is the primary. {','.join(METRICS)} if left out."
+        ),
+    ] = None,
     by: Annotated[str, typer.Option("--by", help="Lines: all | corruption | severity.")] = "corruption",
     margin: Annotated[
         str | None, typer.Option("--margin", help="How much worse is too much, such as 3% or (of a score) 1pp.")
@@ -68,7 +72,7 @@ def compare(
     from robench.analysis.policy import margin_of
     from robench.analysis.provenance import open_run
 
-    wanted, names = _comparing.formats(format_, out), _work.names(metrics) or []
+    wanted, names = _comparing.formats(format_, out), _work.names(metrics) or METRICS
     lines = _comparing.choice("--by", by, BY)
     kind = _comparing.choice("--mode", mode, MODES)
     if not 0 < alpha <= 0.5:
@@ -81,6 +85,8 @@ def compare(
     found = []
     for theirs, truth in zip(opened, true_masks_of(opened, [open_run(path) for path in true_masks or []]), strict=True):
         check_comparable(ours, theirs)  # what differs is a better answer than what therefore cannot be asked
+        if metrics is not None:
+            _check_names(names, set(ours.rows["metric"]) | set(theirs.rows["metric"]))
         endpoints = default_endpoints(ours, theirs, names, by=lines, margin=limit, mode=kind)
         one = compared(
             ours,
@@ -99,3 +105,12 @@ def compare(
             one = replace(one, parts=decompose(theirs, truth, names[0], resamples=resamples, seed=seed))
         found.append(one)
     _comparing.show(found, wanted, out, "compare")
+
+
+def _check_names(names: list[str], known: set[str]) -> None:
+    """Refuse a metric that neither run has: it is a slip, where one that a single run has is a finding."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(
+            "Neither run has such a metric", got=", ".join(unknown), expected=f"some of {', '.join(sorted(known))}"
+        )

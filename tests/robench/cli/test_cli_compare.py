@@ -220,6 +220,7 @@ def test_noise_floor(run, write: Write, policy: Path) -> None:
         (("--mode", "hope"), "--mode is not understood"),
         (("--margin", "3"), "The margin is not understood"),
         (("--alpha", "0"), "The level must lie"),
+        (("--metrics", "chamfer_cm,chamfer"), "Neither run has such a metric; got chamfer;"),
     ],
 )
 def test_wrong_options(run, write: Write, words: tuple[str, str], what: str) -> None:
