@@ -1,6 +1,7 @@
-"""Training items shown corrupted, with mask, camera and so points following: the option ``corruptions``.
+"""Training items shown as evaluation shows them: the options ``corruptions`` and ``masks``.
 
-A picture is corrupted at its own size, as in evaluation, and then resampled to the network's.
+Corrupted, with mask, camera and so points following; or with the mask that a masker finds instead of the true one. A
+picture is corrupted and masked at its own size, and then resampled to the network's.
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from baselines.pifu.inputs import prepare
 from baselines.pifu.train_config import TrainConfig
 from robench.contracts import Sample
 from robench.errors import UsageError
 from robench.io.files import json_text, write_text_atomic
+from robench.training.masks import BLANK
 
 if TYPE_CHECKING:
     from baselines.pifu.items import Item
-    from robench.training.corrupter import Choice, Corrupter
+    from robench.contracts import Mask
+    from robench.training.corrupter import Choice, Corrupter, Picture
 
 RECORD = "corruptions.json"
 _MOST_THREADS = 8
-_BLANK = 1 / 255  # a mask that is nowhere above this shows nobody
 
 
 class CorruptedItems:
@@ -49,12 +52,15 @@ class CorruptedItems:
         self.tell: Callable[[str], None] = lambda text: None
         self._told: set[str] = set()
         self._telling = Lock()
+        self._clean_masks: dict[str, NDArray[np.uint8] | None] = {}
         self._threads = ThreadPoolExecutor(workers or min(_MOST_THREADS, os.cpu_count() or 1))
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the pictures depend on besides data and seed."""
-        return self.corrupter.identity()
+        """What the pictures depend on besides data and seed: ``corruptions``, ``masks``, as far as asked for."""
+        masks = self.corrupter.mask_identity()
+        corruptions = {} if self.corrupter.mixing is None else {"corruptions": self.corrupter.identity()}
+        return corruptions if masks is None else {**corruptions, "masks": masks}
 
     def choices(self, items: Sequence[Item], turns: Sequence[str]) -> list[Choice]:
         """Return what becomes of each item at a turn; enough to make it again."""
@@ -67,51 +73,87 @@ class CorruptedItems:
             items: Clean ones.
             turns: Name of the time at which each is shown; see `Corrupter.draw`.
 
-        A picture that cannot be made is shown clean; `tell` gets a line of the first of each condition.
+        A picture that cannot be made is shown clean, and one that the masker has no mask of with the true one; `tell`
+        gets a line of the first of each condition, and of the first of the masks.
         """
         return list(self._threads.map(self._shown, items, self.choices(items, turns)))
 
     def _shown(self, item: Item, choice: Choice) -> Item:
         if choice.severity == 0:
-            return item
+            return self._masked_clean(item, choice) if choice.masker else item
+        sample = self._samples[item.sample_id]
         try:
-            picture = self.corrupter.picture(self._samples[item.sample_id], choice)
+            picture = self.corrupter.picture(sample, choice)
         except UsageError as error:
             # A draw that fails would fail again at every resumption: the training would be lost for one picture.
-            with self._telling:
-                first = choice.condition not in self._told
-                self._told.add(choice.condition)
-            if first:
-                self.tell(f"{error} It is shown clean instead, and so are others like it.")
+            self._tell_once(choice.condition, f"{error} It is shown clean instead, and so are others like it.")
             return item
         assert picture.true_mask is not None  # items have masks
-        if picture.true_mask.max(initial=0.0) <= _BLANK:
+        if picture.true_mask.max(initial=0.0) <= BLANK:
             return item  # the person left the frame: nothing to learn from, whereas the clean picture has
-        ready = prepare(picture.image, np.asarray(picture.true_mask, np.float32), picture.camera, self.size)
+        found = self._found(sample, picture) if choice.masker else None
+        mask = picture.true_mask if found is None else found
+        ready = prepare(picture.image, np.asarray(mask, np.float32), picture.camera, self.size)
         # Another name: what is kept by a picture's name must not take one for the other.
         version = f"{choice.condition}@{picture.corruption_version}"
         name = f"{item.sample_id}|{version}:{choice.severity}:{choice.seed}"
+        if found is not None:
+            name += f"|{choice.masker}"
         return replace(item, sample_id=name, image=ready.image, mask=ready.mask, camera=ready.camera)
+
+    def _masked_clean(self, item: Item, choice: Choice) -> Item:
+        """Return a clean item with the masker's mask, which is made once: the picture is always the same."""
+        if item.sample_id not in self._clean_masks:
+            sample = self._samples[item.sample_id]
+            try:
+                picture = self.corrupter.picture(sample, choice)
+            except UsageError as error:
+                self._tell_once(choice.condition, f"{error} It is shown with its true mask, and so are others like it.")
+                return item
+            found = self._found(sample, picture)
+            ready = None if found is None else prepare(picture.image, found, picture.camera, self.size)
+            self._clean_masks[item.sample_id] = None if ready is None else ready.mask
+        mask = self._clean_masks[item.sample_id]
+        return item if mask is None else replace(item, sample_id=f"{item.sample_id}|{choice.masker}", mask=mask)
+
+    def _found(self, sample: Sample, picture: Picture) -> Mask | None:
+        """Return the masker's mask of a picture, or None where it has none."""
+        try:
+            return self.corrupter.mask(sample, picture)
+        except UsageError as error:
+            self._tell_once("", f"{error} It is shown with its true mask instead, and so are others like it.")
+            return None
+
+    def _tell_once(self, kind: str, text: str) -> None:
+        with self._telling:
+            first = kind not in self._told
+            self._told.add(kind)
+        if first:
+            self.tell(text)
 
 
 def corrupted_items(config: TrainConfig, samples: Sequence[Sample], out: Path, resume: bool) -> CorruptedItems | None:
-    """Return what shows a run's items corrupted, or None where the options ask for clean ones alone.
+    """Return what shows a run's items corrupted or with a masker's masks; None where the options ask for neither.
 
-    Writes ``corruptions.json``, the versions and shares, which a resumed run must have too.
+    Writes ``corruptions.json`` and ``masks.json``, versions and shares, which a resumed run must have too.
 
     Raises:
-        UsageError: If a corruption or recipe does not exist, samples lack what one needs, or a resumed run was started
-            with others.
+        UsageError: If a corruption, recipe or masker does not exist, samples lack what one needs, or a resumed run was
+            started with others.
+        EnvironmentNotReady: If the masker cannot be opened.
+        Mismatch: If the masker's weights are not the published ones.
     """
-    if config.corruptions is None:
+    if config.corruptions is None and config.masks is None:
         return None
     from robench.training.corrupter import Corrupter
 
-    corrupter = Corrupter(config.corruptions, config.seed)
+    corrupter = Corrupter(config.corruptions, config.seed, config.masks)
     corrupter.refuse_unable(samples)
-    record, text = out / RECORD, json_text(corrupter.identity())
-    if resume and record.is_file() and record.read_text("utf-8") != text:
-        what = f"The run in {out} was started with other corruptions or versions of them"
-        raise UsageError(what, expected=f"those in {record}", hint="another --out")
-    write_text_atomic(record, text)
-    return CorruptedItems(corrupter, samples, config.network.image_size)
+    shown = CorruptedItems(corrupter, samples, config.network.image_size)
+    for name, identity in shown.identity.items():
+        record, text = out / f"{name}.json", json_text(identity)
+        if resume and record.is_file() and record.read_text("utf-8") != text:
+            what = f"The run in {out} was started with other {name} or versions of them"
+            raise UsageError(what, expected=f"those in {record}", hint="another --out")
+        write_text_atomic(record, text)
+    return shown

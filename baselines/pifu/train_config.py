@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from baselines.pifu.config import MINI, PifuConfig, network_of
 from robench.errors import UsageError
+from robench.training.masks import Masking
 from robench.training.mixing import Mixing
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -64,6 +65,7 @@ class TrainConfig:
         colour_sigma_cm: Standard deviation of the points' shift along the normal.
         export_dtype: Number format of the exported file.
         corruptions: Which pictures are shown corrupted, and how: see `robench.training.mixing`; None for all clean.
+        masks: Which share is shown with a masker's masks: see `robench.training.masks`; None for true masks alone.
     """
 
     network: PifuConfig = field(default_factory=lambda: MINI)
@@ -99,6 +101,7 @@ class TrainConfig:
     colour_sigma_cm: float = 0.1
     export_dtype: Literal["float32", "float16"] = "float32"
     corruptions: Mixing | None = None
+    masks: Masking | None = None
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -116,10 +119,11 @@ class TrainConfig:
             raise _wrong("sigmas_cm", list(self.sigmas_cm), "one or more positive distances")
 
     def to_json(self) -> str:
-        """Return all options as a JSON object with sorted keys; an absent mixture of corruptions has none."""
+        """Return all options as a JSON object with sorted keys; ``corruptions`` and ``masks`` only where there are."""
         values = dataclasses.asdict(self)
-        if self.corruptions is None:
-            del values["corruptions"]
+        for name in ("corruptions", "masks"):
+            if getattr(self, name) is None:
+                del values[name]
         return json.dumps(values, sort_keys=True)
 
     @classmethod
@@ -143,6 +147,8 @@ class TrainConfig:
                 clean[name] = network_of(value, name, _wrong)
             elif name == "corruptions" and value is not None:
                 clean[name] = value if isinstance(value, Mixing) else Mixing.from_value(value)
+            elif name == "masks" and value is not None:
+                clean[name] = value if isinstance(value, Masking) else Masking.from_value(value)
             elif dataclasses.is_dataclass(value):  # a subclass's own options, made already
                 clean[name] = value
             else:

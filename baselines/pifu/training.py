@@ -242,7 +242,7 @@ class Run:
         """Return what the exported file says about its making."""
         import json
 
-        shown = {"corruptions": self.shown.identity} if isinstance(self.shown, CorruptedItems) else {}
+        shown = self.shown.identity if isinstance(self.shown, CorruptedItems) else {}
         return {
             **self.facts,
             **shown,

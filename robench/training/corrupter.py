@@ -1,7 +1,7 @@
-"""Training pictures corrupted on the fly, as evaluation corrupts them: same sizes, levels, chains and scenes.
+"""Training pictures corrupted on the fly, as evaluation corrupts them: same sizes, levels, chains, scenes and masks.
 
-What becomes of a picture is drawn (`Corrupter.draw`) apart from being made (`Corrupter.picture`). A draw depends on the
-seed, the sample and the turn alone, so that training can be resumed and any picture of it made again.
+What becomes of a picture is drawn (`Corrupter.draw`) apart from being made (`Corrupter.picture`, `mask`). A draw
+depends on the seed, the sample and the turn alone, so that training can be resumed and any picture of it made again.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from robench import registry
-from robench.contracts import Corruption, Sample
-from robench.engine.cells import Maker, Picture, corrupt, refuse_unable
+from robench.contracts import Corruption, Mask, Sample
+from robench.engine.cells import Maker, corrupt, refuse_unable
+from robench.engine.cells import Picture as Picture
 from robench.engine.composed import Composed
 from robench.engine.inputs import Inputs
 from robench.engine.recipes import CLEAN, Recipe, RecipeCell, custom_recipe, load_recipe
 from robench.errors import SampleFailure, UsageError
 from robench.rng import generator
+from robench.training.masks import Maskers, Masking
 from robench.training.mixing import Mixing
 
 
@@ -28,11 +30,13 @@ class Choice(NamedTuple):
         condition: Name of the condition, or ``clean``.
         severity: 1..5, or 0 for the clean picture.
         seed: Of the corruption's own draws.
+        masker: Whose mask of the picture is shown; empty for the true mask.
     """
 
     condition: str
     severity: int
     seed: int
+    masker: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,19 +49,22 @@ class Corrupter:
     """Draws and makes training pictures.
 
     Args:
-        mixing: Shares and conditions.
+        mixing: Shares and conditions; None for clean pictures alone.
         seed: Of everything drawn.
+        masking: Which share is shown with a masker's masks; None for true masks alone.
 
     Raises:
-        UsageError: If a recipe or a corruption does not exist, or a level is not defined.
-        EnvironmentNotReady: If a corruption is broken.
+        UsageError: If a recipe, a corruption or the masker does not exist, or a level is not defined.
+        EnvironmentNotReady: If a corruption is broken, or the masker cannot be opened.
+        Mismatch: If the masker's weights are not the published ones.
     """
 
-    def __init__(self, mixing: Mixing, seed: int) -> None:
-        self.mixing, self.seed = mixing, seed
-        shares = _shares(mixing)
+    def __init__(self, mixing: Mixing | None, seed: int, masking: Masking | None = None) -> None:
+        self.mixing, self.seed, self.masking = mixing, seed, masking
+        self._maskers = None if masking is None else Maskers(masking.masker)
+        shares = [] if mixing is None else _shares(mixing)
         self._slots: list[_Slot] = []
-        total = mixing.clean_share
+        self._clean_share = total = 1.0 if mixing is None else mixing.clean_share
         for cell, share in shares:
             total += share
             self._slots.append(_Slot(cell, total))
@@ -73,13 +80,19 @@ class Corrupter:
 
     def identity(self) -> dict[str, Any]:
         """Return what the pictures depend on besides data and seed, as plain values."""
-        rest, conditions = self.mixing.clean_share, []
+        rest, conditions = self._clean_share, []
         for slot in self._slots:
             cell = slot.cell
             share = round(slot.until - rest, 9)
             rest = slot.until
             conditions.append([cell.corruption, cell.version(), list(cell.severities), share])
-        return {"clean_share": self.mixing.clean_share, "conditions": conditions}
+        return {"clean_share": self._clean_share, "conditions": conditions}
+
+    def mask_identity(self) -> dict[str, Any] | None:
+        """Return what the masks depend on besides the pictures, as plain values; None for true masks alone."""
+        if self._maskers is None or self.masking is None:
+            return None
+        return {**self._maskers.identity, "share": self.masking.share}
 
     def refuse_unable(self, samples: Sequence[Sample]) -> None:
         """Check, before any work, that every sample has what every corruption needs.
@@ -96,14 +109,22 @@ class Corrupter:
             sample_id: The sample's id.
             turn: Names the time at which the sample is shown; equal turns give equal pictures.
         """
+        masker = self._masker(sample_id, turn)
         rng = generator(self.seed, sample_id, "training-picture", turn)
         # Always three numbers, so that a change of shares moves no other draw.
         place, level, seed = float(rng.random()), float(rng.random()), int(rng.integers(2**31))
-        if place < self.mixing.clean_share:
-            return Choice(CLEAN, 0, 0)
+        if place < self._clean_share:
+            return Choice(CLEAN, 0, 0, masker)
         slot = next((slot for slot in self._slots if place < slot.until), self._slots[-1])
         severities = slot.cell.severities
-        return Choice(slot.cell.corruption, severities[int(level * len(severities))], seed)
+        return Choice(slot.cell.corruption, severities[int(level * len(severities))], seed, masker)
+
+    def _masker(self, sample_id: str, turn: str) -> str:
+        """Draw whose mask is shown, by a generator of its own: pictures are those of a training without masks."""
+        if self.masking is None:
+            return ""
+        place = float(generator(self.seed, sample_id, "training-mask", turn).random())
+        return self.masking.masker if place < self.masking.share else ""
 
     def picture(self, sample: Sample, choice: Choice) -> Picture:
         """Make a picture; camera and true mask follow it.
@@ -119,6 +140,17 @@ class Corrupter:
         except SampleFailure as error:
             what = f"The training picture '{sample.sample_id}' under {choice.condition} at {choice.severity}"
             raise UsageError(f"{what} cannot be made", got=str(error), hint="robench data verify") from error
+
+    def mask(self, sample: Sample, picture: Picture) -> Mask:
+        """Return the masker's mask of a picture, (H, W) float32 in [0, 1], as evaluation would give it.
+
+        Raises:
+            UsageError: If the masker finds nobody, or fails; names it, the sample and the reason.
+            ValueError: If no masker was asked for.
+        """
+        if self._maskers is None:
+            raise ValueError("this corrupter was made without a masker")
+        return self._maskers.mask(sample, picture)
 
 
 def refuse_lacking(samples: Sequence[Sample], recipe: Recipe, who: str) -> None:
