@@ -280,8 +280,27 @@ class RefineSettings:
 
 
 @dataclass(frozen=True, eq=False)
+class RefineRequest:
+    """One sample to refine.
+
+    Attributes:
+        request: Picture, mask and camera.
+        truth: The true mesh in the request camera's view frame, which is only measured against.
+        start: Weights to begin with, as `Refinement.state` has them, instead of the model's own.
+    """
+
+    request: Request
+    truth: Mesh | None = None
+    start: Mapping[str, NDArray[np.float32]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Refinement:
-    """One sample, refined. A model that can do this has ``refine(request, encoder, settings, truth, start, tick)``.
+    """One sample, refined.
+
+    A model that can do this has ``refine(requests, encoder, settings, tick)``, which answers each of a sequence of
+    `RefineRequest` with a `Refinement` or a `Failure` and calls ``tick`` after every iteration of every sample. The
+    others of a batch change a result by the rounding of sums at most.
 
     Attributes:
         log: A row an iteration: ``iteration``, ``view`` (-1 for all four), ``loss`` (what the step minimises) and,

@@ -1,8 +1,9 @@
 """Colours refined at test time: renderings of the reconstruction are pulled towards the picture's embedding.
 
 Four orthographic cameras 90 degrees apart look at the surface. The points that they see are found once and without
-gradients, so are the features there; the colour network's classifier is then trained so that the embedding of what the
-cameras see comes near that of the masked input. Geometry does not change.
+gradients, so are the features there; a copy of the colour network's classifier is then trained for each sample, so that
+the embedding of what the cameras see comes near that of the masked input. Geometry does not change. The encoder looks
+at the renderings of all samples at once.
 
 Source: Fantini, Li and Liu, "Potential of 2D Priors for Improving Robustness of Ill-Posed 3D Reconstruction", 2023.
 """
@@ -10,107 +11,26 @@ Source: Fantini, Li and Liu, "Potential of 2D Priors for Improving Robustness of
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from baselines.pifu.colour import ColourNet
+from baselines.pifu.gauge import Gauge, Sight, as_bytes, as_tensor, cosine_loss
 from baselines.pifu.inputs import prepare, to_normalised, to_view
 from baselines.pifu.network import depth_feature, index, orthogonal
 from baselines.pifu.predict import Predictor, Solid
-from robench.contracts import Camera, Encoder, Failure, Image, Mesh, Refinement, RefineSettings, Request
-from robench.rendering.quality import psnr, ssim
-from robench.rendering.raycast import RayScene
-from robench.rendering.turntable import turn_pictures, turned
+from baselines.pifu.turn_points import ANGLES, Occupancy, camera, mesh_points, traced_points
+from robench.contracts import Encoder, Failure, Image, Mesh, Refinement, RefineRequest, RefineSettings, Request
+from robench.io.processes import cores
+from robench.rendering.turntable import turn_pictures
 
-ANGLES = (0.0, 90.0, 180.0, 270.0)
-"""Where the cameras stand, in their order: at (0, 0, 2), (2, 0, 0), (0, 0, -2) and (-2, 0, 0)."""
-_DISTANCE, _FARTHEST = 2.0, 3.0
-# Of the published sphere tracing.
-_STEPS, _STEP, _NEAR, _NEAR_TWICE = 64, 0.05, 3e-4, 9e-4
-
-Occupancy = Callable[[Tensor], Tensor]
-"""Maps (3, N) points of mesh space to (N,) occupancies."""
-
-
-def camera(size: int) -> Camera:
-    """Return the first camera: mesh space from the front, [-1, 1] over `size` pixels."""
-    middle = (size - 1) / 2
-    return Camera(np.eye(4), size / 2, (middle, middle), size, size)
-
-
-def mesh_points(vertices: NDArray[np.float32], faces: NDArray[np.int32], size: int) -> list[tuple[Tensor, Tensor]]:
-    """Return, for each camera, what its rays meet first on a mesh.
-
-    Args:
-        vertices: (V, 3) mesh space.
-        faces: (F, 3), counter-clockwise from outside.
-        size: Side of the picture.
-
-    Returns:
-        For each camera (N,) numbers of pixels that see the mesh, row by row, and their (3, N) points.
-    """
-    scene = RayScene(Mesh(vertices, faces))
-    found = []
-    for angle in ANGLES:
-        hits = scene.cast(turned(camera(size), angle))
-        seen = np.flatnonzero(hits.mask)
-        corners = vertices[faces[hits.face.reshape(-1)[seen]]]
-        points = np.einsum("nkc,nk->cn", corners, hits.bary.reshape(-1, 3)[seen])
-        found.append((torch.from_numpy(seen), torch.from_numpy(np.ascontiguousarray(points, np.float32))))
-    return found
-
-
-@torch.no_grad()
-def traced_points(occupancy: Occupancy, size: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """Return what `mesh_points` does, by the published sphere tracing on the field d = -2 (occupancy - 0.5).
-
-    A ray goes 0.05 d a step, at most 64 steps, and rests where |d| < 3e-4, or where d and the one before cancel out to
-    within 9e-4 of their mean. It has met something if it came less than 3 far and ended in [-1, 1]: so has one that
-    crept through nearly empty space.
-    """
-    found = []
-    at = (torch.arange(size, device=device, dtype=torch.float32) + 0.5) * (2 / size) - 1
-    v, u = torch.meshgrid(-at, at, indexing="ij")
-    plane = torch.stack([u, v, torch.full_like(u, _DISTANCE)]).reshape(3, -1)
-    for angle in ANGLES:
-        to_mesh = torch.from_numpy(turned(camera(size), angle).view_from_world[:3, :3].T).to(plane)
-        start, ahead = to_mesh @ plane, to_mesh @ plane.new_tensor([[0.0], [0.0], [-1.0]])
-        travelled = plane.new_zeros(size * size)
-        before = torch.full_like(travelled, torch.inf)
-        moving = torch.arange(size * size, device=device)
-        for _ in range(_STEPS):
-            d = -2 * (occupancy(start[:, moving] + travelled[moving] * ahead) - 0.5)
-            rests = (d.abs() < _NEAR) | (((d + before[moving]) / 2).abs() < _NEAR_TWICE)
-            before[moving] = d
-            moving = moving[~rests]
-            travelled[moving] += _STEP * d[~rests]
-            if not len(moving):
-                break
-        points = start + travelled * ahead
-        met = torch.nonzero((travelled < _FARTHEST) & (points.abs() <= 1).all(dim=0))[:, 0]
-        found.append((met.cpu(), points[:, met].cpu()))
-    return found
-
-
-def cosine_loss(vectors: Tensor, target: Tensor, *, average: bool, unit: bool) -> Tensor:
-    """Return 1 - cos between embeddings of renderings and that of the input.
-
-    Args:
-        vectors: (N, D).
-        target: (D,).
-        average: The cosine of their mean, else the mean of their cosines.
-        unit: Bring vectors to unit length before they are averaged.
-    """
-    if average:
-        vectors = (F.normalize(vectors, dim=1) if unit else vectors).mean(dim=0, keepdim=True)
-    return 1 - F.cosine_similarity(vectors, target[None], dim=1).mean()
+_ALL = list(range(len(ANGLES)))
 
 
 @dataclass
@@ -138,49 +58,37 @@ class Views:
         return torch.stack(pictures).reshape(-1, 3, self.size, self.size)
 
 
-class Sight:
-    """An encoder as the loss looks through it.
+@dataclass
+class _Sample:
+    """One sample while its colours change."""
 
-    Args:
-        encoder: Open.
-        settings: Of the refinement.
-    """
-
-    def __init__(self, encoder: Encoder, settings: RefineSettings) -> None:
-        self._encoder, self._side = encoder, int(encoder.card.extra["input_size"])
-        self._coded = settings.protocol == "as-coded"
-
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """Return the (N, D) embeddings of (N, 3, S, S) pictures in [0, 1]."""
-        if self._coded:
-            # The library's resize of tensors did not smooth at the time.
-            side = (self._side, self._side)
-            pictures = F.interpolate(pictures, size=side, mode="bilinear", align_corners=False)
-        return self._encoder.features(pictures).float()
+    solid: Solid
+    views: Views
+    classifier: nn.Module
+    gauge: Gauge
+    pictures: dict[str, Image]
+    before: Mapping[str, float]
+    log: list[Mapping[str, float | int]] = field(default_factory=list)
 
 
 def refine_colours(
     predictor: Predictor,
-    request: Request,
+    requests: Sequence[RefineRequest],
     encoder: Encoder,
     settings: RefineSettings,
-    truth: Mesh | None = None,
-    start: Mapping[str, NDArray[np.float32]] | None = None,
     tick: Callable[[], None] | None = None,
-) -> Refinement | Failure:
-    """Refine the colours of one sample; the predictor's own weights stay as they are.
+) -> list[Refinement | Failure]:
+    """Refine the colours of samples together; the predictor's own weights stay as they are.
 
     Args:
         predictor: Opened networks, with a colour network.
-        request: Picture, mask and camera.
+        requests: The samples. The others of a batch change a result by the rounding of sums at most.
         encoder: Open, on the predictor's device.
         settings: See `RefineSettings`.
-        truth: The true mesh in the request camera's view frame, which is only measured against.
-        start: Weights of the classifier to begin with, instead of the network's own.
-        tick: Called after every iteration.
+        tick: Called after every iteration of every sample.
 
     Returns:
-        What came of it, or why the sample has no surface.
+        For each sample what came of it, or why it has no surface.
 
     Raises:
         ValueError: If there is no colour network.
@@ -188,101 +96,72 @@ def refine_colours(
     net = predictor.weights.colour
     if net is None:
         raise ValueError("there is no colour network")
-    solid = predictor.solid(request)
+    sight = Sight(encoder, settings)
+    begun = [_begun(predictor, net, request, sight, settings) for request in requests]
+    _optimise([sample for sample in begun if isinstance(sample, _Sample)], sight, settings, tick or (lambda: None))
+    return [sample if isinstance(sample, Failure) else _ended(predictor, net, sample) for sample in begun]
+
+
+def _begun(
+    predictor: Predictor, net: ColourNet, asked: RefineRequest, sight: Sight, settings: RefineSettings
+) -> _Sample | Failure:
+    solid = predictor.solid(asked.request)
     if isinstance(solid, Failure):
         return solid
     views = _views(predictor, net, solid, settings)
     if not any(len(pixels) for pixels in views.pixels):
         return Failure("degenerate", "no camera sees a surface")
-    classifier = _classifier(net, predictor.device, start)
-    given = _masked_input(request, predictor, settings.size)
-    sight = Sight(encoder, settings)
+    classifier = _classifier(net, predictor.device, asked.start)
+    given = _masked_input(asked.request, predictor, settings.size)[None]
     with torch.no_grad():
-        target = sight(_tensor(given[None], predictor.device))[0]
-    gauge = Gauge(sight, target, _true_pictures(solid, truth, settings.size), settings, predictor.device)
-    everywhere = list(range(len(ANGLES)))
-    first = _shown(views, classifier, everywhere)
-    before = gauge(first, everywhere)
-    log = _optimise(views, classifier, gauge, settings, tick or (lambda: None))
-    last = _shown(views, classifier, everywhere)
-    pictures = {"input": given[None], "before": _bytes(first), "after": _bytes(last)}
-    if gauge.truth is not None:
-        pictures["truth"] = gauge.truth
-    state = {name: value.detach().cpu().numpy().copy() for name, value in classifier.state_dict().items()}
-    mesh = _coloured(predictor, net, classifier, solid)
-    return Refinement(log, before, gauge(last, everywhere), pictures, mesh, state)
+        target = sight(as_tensor(given, predictor.device))[0]
+    truth = _true_pictures(solid, asked.truth, settings.size)
+    gauge = Gauge(sight, target, truth, settings, predictor.device)
+    first = _shown(views, classifier)
+    pictures = {"input": given, "before": as_bytes(first)}
+    return _Sample(solid, views, classifier, gauge, pictures, gauge(first, _ALL))
 
 
-def _optimise(
-    views: Views, classifier: nn.Module, gauge: Gauge, settings: RefineSettings, tick: Callable[[], None]
-) -> list[Mapping[str, float | int]]:
-    optimiser = torch.optim.Adam(classifier.parameters(), lr=settings.rate)
-    average = settings.embeddings == "average"
-    log: list[Mapping[str, float | int]] = []
-    for i in range(settings.iterations):
-        chosen = list(range(len(ANGLES))) if average else [i % len(ANGLES)]
-        rendered = views.render(classifier, chosen)
-        vectors = gauge.sight(rendered)
-        loss = cosine_loss(vectors, gauge.target, average=average, unit=settings.protocol == "described")
-        row: dict[str, float | int] = {"iteration": i, "view": -1 if average else chosen[0]}
-        log.append(row | gauge(rendered.detach(), chosen, vectors.detach()) | {"loss": float(loss.detach())})
-        if loss.requires_grad:  # not where this camera sees nothing
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-        tick()
-    return log
+def _ended(predictor: Predictor, net: ColourNet, sample: _Sample) -> Refinement:
+    last = _shown(sample.views, sample.classifier)
+    pictures = sample.pictures | {"after": as_bytes(last)}
+    if sample.gauge.truth is not None:
+        pictures["truth"] = sample.gauge.truth
+    state = {name: value.detach().cpu().numpy().copy() for name, value in sample.classifier.state_dict().items()}
+    mesh = _coloured(predictor, net, sample.classifier, sample.solid)
+    return Refinement(sample.log, sample.before, sample.gauge(last, _ALL), pictures, mesh, state)
 
 
-class Gauge:
-    """Measures renderings against the input's embedding and the true views.
-
-    Args:
-        sight: The encoder.
-        target: (D,) embedding of the masked input.
-        truth: (4, S, S, 3) uint8 pictures of the true mesh, or None.
-        settings: Of the refinement.
-        device: Of the pictures.
-    """
-
-    def __init__(
-        self, sight: Sight, target: Tensor, truth: Image | None, settings: RefineSettings, device: torch.device
-    ) -> None:
-        self.sight, self.target, self.truth = sight, target, truth
-        self._coded = settings.protocol == "as-coded"
-        self._true: Tensor | None = None
-        if truth is not None:
-            with torch.no_grad():
-                self._true = sight(_tensor(truth, device))
-
-    def __call__(self, rendered: Tensor, views: list[int], vectors: Tensor | None = None) -> dict[str, float]:
-        """Return the mean over views of each measure; ``loss`` is the mean of 1 - cos to the input.
-
-        Args:
-            rendered: (V, 3, S, S) in [0, 1].
-            views: Which cameras took them.
-            vectors: Their embeddings, where they are known.
-        """
-        with torch.no_grad():
-            vectors = self.sight(rendered) if vectors is None else vectors
-        loss = float((1 - F.cosine_similarity(vectors, self.target[None], dim=1)).mean())
-        found = {"loss": loss}
-        if self.truth is None or self._true is None:
-            return found
-        own, true = _bytes(rendered), self.truth[views]
-        pairs = list(zip(own, true, strict=True))
-        vectors_true = self._true[views]
-        found["psnr"] = float(np.mean([psnr(a, b) for a, b in pairs]))
-        found["ssim"] = float(np.mean([ssim(a, b) for a, b in pairs]))
-        found["truth_distance"] = float((1 - F.cosine_similarity(vectors, vectors_true, dim=1)).mean())
-        # As published: how far the true view is from the input, less how far the rendering is.
-        known = float((1 - F.cosine_similarity(vectors_true, self.target[None], dim=1)).mean())
-        found["comparison"] = known - loss
-        if self._coded:
-            # The published log compared a BGR picture with an RGB one, and gave SSIM its axes in another order.
-            found["psnr_as_coded"] = float(np.mean([psnr(a, b[..., ::-1]) for a, b in pairs]))
-            found["ssim_as_coded"] = float(np.mean([ssim(a, b[..., ::-1], along=(1,)) for a, b in pairs]))
-        return found
+def _optimise(samples: list[_Sample], sight: Sight, settings: RefineSettings, tick: Callable[[], None]) -> None:
+    if not samples:
+        return
+    # Adam treats each number alone, so one for all is as good as one for each.
+    optimiser = torch.optim.Adam([p for s in samples for p in s.classifier.parameters()], lr=settings.rate)
+    average, unit = settings.embeddings == "average", settings.protocol == "described"
+    # What is measured needs no accelerator: other threads do it during the backward pass.
+    with ThreadPoolExecutor(min(len(samples), cores())) as pool:
+        for i in range(settings.iterations):
+            chosen = _ALL if average else [i % len(ANGLES)]
+            rendered = [s.views.render(s.classifier, chosen) for s in samples]
+            vectors = torch.split(sight(torch.cat(rendered)), len(chosen))
+            losses = [
+                cosine_loss(v, s.gauge.target, average=average, unit=unit)
+                for s, v in zip(samples, vectors, strict=True)
+            ]
+            measured = [
+                pool.submit(s.gauge, r.detach(), chosen, v.detach())
+                for s, r, v in zip(samples, rendered, vectors, strict=True)
+            ]
+            loss = torch.stack(losses).sum()
+            if loss.requires_grad:  # not where no camera of this turn sees anything
+                optimiser.zero_grad()
+                # A sum: each classifier gets the gradients of its own sample. Who sees nothing has none, and stays.
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+            for sample, own, found in zip(samples, losses, measured, strict=True):
+                row: dict[str, float | int] = {"iteration": i, "view": -1 if average else chosen[0]}
+                sample.log.append(row | found.result() | {"loss": float(own.detach())})
+                tick()
 
 
 def _views(predictor: Predictor, net: ColourNet, solid: Solid, settings: RefineSettings) -> Views:
@@ -355,16 +234,6 @@ def _coloured(predictor: Predictor, net: ColourNet, classifier: nn.Module, solid
     return Mesh(view.astype(np.float32), solid.faces, np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8))
 
 
-def _shown(views: Views, classifier: nn.Module, which: list[int]) -> Tensor:
+def _shown(views: Views, classifier: nn.Module) -> Tensor:
     with torch.no_grad():
-        return views.render(classifier, which)
-
-
-def _tensor(pictures: NDArray[Any], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2) / 255.0
-
-
-def _bytes(pictures: Tensor) -> Image:
-    """Return (N, S, S, 3) uint8 of (N, 3, S, S) in [0, 1]."""
-    whole = pictures.detach().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy() * 255
-    return np.asarray(np.rint(whole), np.uint8)
+        return views.render(classifier, _ALL)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from robench.contracts import Card, Encoder, Failure, Mesh, Refinement, RefineSettings, Request
+from robench.contracts import Card, Encoder, Failure, Refinement, RefineRequest, RefineSettings
 from robench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,14 +38,12 @@ class RefinesColours:
 
     def refine(
         self,
-        request: Request,
+        requests: Sequence[RefineRequest],
         encoder: Encoder,
         settings: RefineSettings,
-        truth: Mesh | None = None,
-        start: Mapping[str, NDArray[np.float32]] | None = None,
         tick: Callable[[], None] | None = None,
-    ) -> Refinement | Failure:
-        """Refine the colours of one sample at test time; see `baselines.pifu.refinement.refine_colours`.
+    ) -> list[Refinement | Failure]:
+        """Refine the colours of samples at test time; see `baselines.pifu.refinement.refine_colours`.
 
         Raises:
             UsageError: If the model is not open, or has no colour network.
@@ -60,4 +55,4 @@ class RefinesColours:
         predictor = self._opened()
         predictor.crop = self.crop
         with arithmetic(predictor.device, predictor.precision):
-            return refine_colours(predictor, request, encoder, settings, truth, start, tick)
+            return refine_colours(predictor, requests, encoder, settings, tick)

@@ -44,6 +44,9 @@ def refine(
         str, typer.Option("--protocol", help="described, as the paper says | as-coded, as its code did.")
     ] = "described",
     size: Annotated[int, typer.Option("--size", help="Side of the renderings in pixels.")] = 512,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Samples at once; 1 on a CPU and 4 on CUDA if left out.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of log, tables and pictures.")] = Path("refined"),
     keep_meshes: Annotated[bool, typer.Option("--keep-meshes", help="Also write each refined mesh.")] = False,
     model_option: Annotated[
@@ -107,6 +110,7 @@ def refine(
         settings=RefineSettings(iterations=iterations, rate=lr, protocol=cast(Any, protocol), size=size),
         model_options=_work.pairs(model_option, "--model-option", "crop=auto"),
         device=device,
+        batch_size=batch_size,
         keep_meshes=keep_meshes,
         fresh=fresh,
         quiet=quiet,

@@ -1,4 +1,4 @@
-"""Refinement at test time over a data set: sample by sample, kept as it goes, measured at every iteration.
+"""Refinement at test time over a data set: in batches of samples, kept as it goes, measured at every iteration.
 
 Source: Fantini, Li and Liu, "Potential of 2D Priors for Improving Robustness of Ill-Posed 3D Reconstruction", 2023.
 """
@@ -6,38 +6,29 @@ Source: Fantini, Li and Liu, "Potential of 2D Priors for Improving Robustness of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from robench import registry
-from robench.contracts import Encoder, Failure, Image, Mesh, OpenReport, Reconstructor, Refinement, RefineSettings
-from robench.data.ids import safe_id
+from robench.contracts import OpenReport, Reconstructor, RefineSettings
 from robench.engine.cells import Cell
 from robench.engine.encoder_choice import OpenEncoder, open_encoder
-from robench.engine.failures import failure_of
 from robench.engine.masks import StoredMasks, load_masker, masker_identity, refuse_without_masks
 from robench.engine.model_options import configure, option_values
 from robench.engine.picture_plan import CLEAN_ONLY, PictureOptions, PicturePlan, plan_pictures
-from robench.engine.pieces import Pieces, open_pieces
+from robench.engine.pieces import open_pieces
 from robench.engine.pipeline import prepare
-from robench.engine.progress import Advance, progress
-from robench.engine.scoring import Truths
-from robench.errors import EnvironmentNotReady, Mismatch, UsageError, printable
-from robench.io.files import make_folder, write_bytes_atomic
-from robench.io.images import write_png
+from robench.engine.refine_work import RefineWork, cells_of, piece_name
+from robench.errors import EnvironmentNotReady, UsageError
 
 MODES: tuple[Literal["sequential", "average"], ...] = ("sequential", "average")
 EMBEDDINGS = (*MODES, "both")
 PROTOCOLS = ("described", "as-coded")
-TILE = 256
-"""Longer side of a kept picture of one view."""
+TOGETHER = {"cpu": 1, "cuda": 4}
+"""Samples at once, where nobody says how many, by the device."""
 _SMALLEST, _LARGEST = 16, 2048
-Weights = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +46,7 @@ class RefineOptions:
         settings: Iterations, rate, protocol and size of renderings.
         model_options: Options of the model by name.
         device: ``cpu``, ``cuda`` or ``auto``.
+        batch_size: Samples at once, None for the device's own number. Results differ by rounding at most.
         keep_meshes: Write each refined mesh.
         fresh: Forget what is done.
         quiet: Show no progress.
@@ -71,6 +63,7 @@ class RefineOptions:
     settings: RefineSettings = field(default_factory=RefineSettings)
     model_options: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
+    batch_size: int | None = None
     keep_meshes: bool = False
     fresh: bool = False
     quiet: bool = False
@@ -127,8 +120,9 @@ def refine_samples(options: RefineOptions) -> Refined:
             def ready(cell: Cell) -> Any:
                 return prepare(cell, plan.source, masker, stored, lambda kind, **facts: None)
 
-            made = _Work(options, plan, model, opened.encoder, pieces, ready).run()
-            names = [_name(mode, cell) for mode in options.modes for cell in _cells(plan)]
+            together = _together(options, report.device)
+            made = RefineWork(options, plan, model, opened.encoder, pieces, ready, together).run()
+            names = [piece_name(mode, cell) for mode in options.modes for cell in cells_of(plan)]
             return Refined([pieces.done[name] for name in names], facts, made)
     finally:
         opened.encoder.close()
@@ -146,7 +140,7 @@ def plan_refinement(options: RefineOptions) -> dict[str, Any]:
     plan = plan_pictures(options.pictures, CLEAN_ONLY)
     refuse_without_masks(load_masker(options.masker), plan.selection.samples)
     configure(_refinable(options.model), options.model_options)
-    cells = sum(1 for _ in _cells(plan))
+    cells = len(cells_of(plan))
     return {
         "model": options.model,
         "prior": options.prior,
@@ -155,6 +149,7 @@ def plan_refinement(options: RefineOptions) -> dict[str, Any]:
         "embeddings": list(options.modes),
         "refinements": cells * len(options.modes),
         "iterations": cells * len(options.modes) * options.settings.iterations,
+        "batch_size": _said(options),
         "out": str(options.out),
     }
 
@@ -174,6 +169,30 @@ def _check(options: RefineOptions) -> None:
     if not _SMALLEST <= settings.size <= _LARGEST:
         expected = f"{_SMALLEST} to {_LARGEST} pixels"
         raise UsageError("The size of renderings cannot be", got=str(settings.size), expected=expected)
+
+    if options.batch_size is not None and options.batch_size < 1:
+        raise UsageError(
+            "A batch has a sample at least", got=str(options.batch_size), expected="--batch-size 1 or more"
+        )
+    if settings.protocol == "as-coded" and (options.batch_size or 1) > 1:
+        raise UsageError(
+            "As coded, a sample begins with the weights that the one before left, so no two can be refined together",
+            got=f"--batch-size {options.batch_size}",
+            hint="--batch-size 1, or --protocol described",
+        )
+
+
+def _together(options: RefineOptions, device: str) -> int:
+    if options.settings.protocol == "as-coded":
+        return 1
+    return options.batch_size or TOGETHER.get(device.split(":")[0], 1)
+
+
+def _said(options: RefineOptions) -> str:
+    device = options.device.split(":")[0]
+    if options.settings.protocol == "as-coded" or options.batch_size is not None or device in TOGETHER:
+        return str(_together(options, device))
+    return ", ".join(f"{count} on {device}" for device, count in TOGETHER.items())
 
 
 def _refinable(name: str) -> Any:
@@ -219,154 +238,3 @@ def _facts(
         "recipe": plan.recipe.name,
         "seed": plan.seed,
     }
-
-
-def _cells(plan: PicturePlan) -> Iterator[Cell]:
-    for sample in plan.selection.samples:
-        yield from plan.cells(sample)
-
-
-def _name(mode: str, cell: Cell) -> str:
-    return f"{mode} {cell.sample.sample_id} {cell.corruption} {cell.severity}"
-
-
-@dataclass
-class _Work:
-    options: RefineOptions
-    plan: PicturePlan
-    model: Any
-    encoder: Encoder
-    pieces: Pieces
-    ready: Any
-
-    def run(self) -> int:
-        """Refine what is left; returns how many cells were made."""
-        options = self.options
-        cells = list(_cells(self.plan))
-        left = [(mode, cell) for mode in options.modes for cell in cells if _name(mode, cell) not in self.pieces.done]
-        truths, steps = Truths(), options.settings.iterations
-        quiet, json_lines = options.quiet, options.json_events
-        with progress("refine", len(left) * steps, "iterations", quiet=quiet, json_lines=json_lines) as advance:
-            for mode, cell in left:
-                settings = replace(options.settings, embeddings=mode)
-                done = self._cell(cell, settings, truths, advance)
-                self.pieces.add(_name(mode, cell), done)
-                self._forget_before(mode)
-                if done["status"] != "ok":
-                    advance(steps, 1)
-        return len(left)
-
-    def _cell(self, cell: Cell, settings: RefineSettings, truths: Truths, tick: Advance) -> dict[str, Any]:
-        mode = settings.embeddings
-        about = {
-            "mode": mode,
-            "sample_id": cell.sample.sample_id,
-            "subject_id": cell.sample.subject_id,
-            "corruption": cell.corruption,
-            "severity": cell.severity,
-            "status": "ok",
-            "message": "",
-        }
-        start = self._carried(mode) if settings.protocol == "as-coded" else None
-        found: Refinement | Failure
-        try:
-            item = self.ready(cell)
-            found = item.failure if item.failure is not None else self._refined(item, settings, truths, start, tick)
-        except Exception as error:
-            found, _ = failure_of(error)
-        if isinstance(found, Failure):
-            self._carry(mode, start)
-            return about | {"status": found.kind, "message": printable(found.message)[:200]}
-        self._carry(mode, found.state)
-        place = f"{mode}/{safe_id(cell.corruption)}-{cell.severity}/{safe_id(cell.sample.sample_id)}"
-        write_png(self.options.out / "pictures" / f"{place}.png", sheet(found.pictures, mode))
-        if self.options.keep_meshes:
-            from robench.io.meshes import write_mesh
-
-            write_mesh(self.options.out / "meshes" / f"{place}.ply", found.mesh)
-        log = [_plain(row) for row in found.log]
-        return about | {
-            "sheet": f"pictures/{place}.png", "log": log, "before": _plain(found.before), "after": _plain(found.after)
-        }  # fmt: skip
-
-    def _refined(
-        self, item: Any, settings: RefineSettings, truths: Truths, start: Weights | None, tick: Advance
-    ) -> Refinement | Failure:
-        truth: Mesh | None = truths.of(item.cell.sample, item.picture.camera)
-        found: Refinement | Failure = self.model.refine(item.request, self.encoder, settings, truth, start, tick)
-        return found
-
-    # As coded, each sample begins with the weights that the one before ended with.
-
-    def _done(self, mode: str) -> int:
-        return sum(name.startswith(f"{mode} ") for name in self.pieces.done)
-
-    def _carried_path(self, mode: str, count: int) -> Path:
-        return self.options.out / "carried" / f"{mode}-{count}.safetensors"
-
-    def _carried(self, mode: str) -> Weights | None:
-        count = self._done(mode)
-        if count == 0:
-            return None
-        path = self._carried_path(mode, count)
-        if not path.is_file():
-            what = f"The weights that the last sample left are not in {path.parent}"
-            raise Mismatch(what, expected=path.name, hint="--fresh to start over")
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        try:
-            return load(path.read_bytes()) or None
-        except SafetensorError as error:
-            raise Mismatch(f"{path} is damaged", got=str(error)[:100], hint="--fresh to start over") from error
-
-    def _carry(self, mode: str, weights: Weights | None) -> None:
-        if self.options.settings.protocol != "as-coded":
-            return
-        from safetensors.numpy import save
-
-        path = self._carried_path(mode, self._done(mode) + 1)
-        make_folder(path.parent)
-        write_bytes_atomic(path, save({name: np.ascontiguousarray(value) for name, value in (weights or {}).items()}))
-
-    def _forget_before(self, mode: str) -> None:
-        self._carried_path(mode, self._done(mode) - 1).unlink(missing_ok=True)
-
-
-def _plain(values: Mapping[str, float | int]) -> dict[str, float | int | None]:
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
-
-
-def sheet(pictures: Mapping[str, Image], mode: str = "") -> Image:
-    """Lay out what the cameras see: a column a camera, the rows before, after and (where there is one) truth.
-
-    The input stands at the left of the first row, and the names of the rows at the left.
-
-    Args:
-        pictures: As `robench.contracts.Refinement` has them.
-        mode: Way of embedding, to print.
-
-    Returns:
-        (H, W, 3) uint8, in tiles of at most `TILE` pixels.
-    """
-    names = [name for name in ("before", "after", "truth") if name in pictures]
-    rows = []
-    for name in names:
-        left = _tile(pictures["input"][0] if name == "before" else np.zeros_like(pictures["input"][0]))
-        label = {"before": "input; before", "after": f"after, {mode}"}.get(name, name)
-        rows.append([_labelled(left, label), *(_tile(image) for image in pictures[name])])
-    return np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0)
-
-
-def _tile(image: Image) -> Image:
-    import cv2
-
-    side = min(TILE, image.shape[0])
-    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _labelled(tile: Image, text: str) -> Image:
-    import cv2
-
-    at, scale = (4, tile.shape[0] - 6), 0.45 * tile.shape[0] / TILE
-    return np.asarray(cv2.putText(tile.copy(), text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1), np.uint8)

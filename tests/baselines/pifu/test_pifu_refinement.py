@@ -12,13 +12,14 @@ import torch
 from baselines.pifu import Pifu
 from baselines.pifu.checkpoint import save_weights
 from baselines.pifu.colour import ColourNet
+from baselines.pifu.gauge import cosine_loss
 from baselines.pifu.network import ShapeNet
 from baselines.pifu.parity import TINY
 from baselines.pifu.predict import Predictor
 from baselines.pifu.reconstruct import of_points
-from baselines.pifu.refinement import cosine_loss, mesh_points, traced_points
+from baselines.pifu.turn_points import mesh_points, traced_points
 from robench import registry
-from robench.contracts import Camera, Failure, Mesh, Refinement, RefineSettings, Request
+from robench.contracts import Camera, Failure, Mesh, Refinement, RefineRequest, RefineSettings, Request
 from robench.errors import UsageError
 from robench.rendering.quality import psnr
 
@@ -65,8 +66,8 @@ def request(name="a", radius=30.0) -> Request:
     return Request(name, image, mask.astype(np.float32), camera)
 
 
-def refined(model, encoder, settings=SEQUENTIAL, name="a", radius=30.0, **kwargs) -> Refinement:
-    found = model.refine(request(name, radius), encoder, settings, **kwargs)
+def refined(model, encoder, settings=SEQUENTIAL, name="a", radius=30.0, tick=None, **kwargs) -> Refinement:
+    (found,) = model.refine([RefineRequest(request(name, radius), **kwargs)], encoder, settings, tick)
     assert isinstance(found, Refinement)
     return found
 
@@ -177,6 +178,81 @@ def test_one_sample_does_not_change_the_next_unless_its_weights_are_handed_on(mo
     assert again.before["loss"] == pytest.approx(first.after["loss"], rel=1e-5)
 
 
+def near(one: Refinement, other: Refinement) -> None:
+    """Two refinements that may differ by the rounding of sums."""
+    assert [set(row) for row in one.log] == [set(row) for row in other.log]
+    for a, b in zip([one.before, *one.log, one.after], [other.before, *other.log, other.after], strict=True):
+        for name in a:
+            # PSNR and SSIM are of bytes: a few of them may fall on the other side.
+            assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-3 if name in ("psnr", "ssim") else 1e-5)
+    for name in one.state:
+        np.testing.assert_allclose(one.state[name], other.state[name], atol=1e-4)
+    np.testing.assert_array_equal(one.mesh.vertices, other.mesh.vertices)
+    for name, pictures in one.pictures.items():
+        assert np.abs(pictures.astype(int) - other.pictures[name]).max() <= 1
+
+
+RADII = {"a": 30.0, "b": 40.0, "c": 22.0}
+
+
+@pytest.mark.parametrize("embeddings", ["sequential", "average"])
+def test_three_together_are_three_alone(model, encoder, embeddings) -> None:
+    settings = replace(SEQUENTIAL, embeddings=embeddings)
+    (plain,) = model.reconstruct([request()])
+    alone = [refined(model, encoder, settings, name, radius, truth=plain.mesh) for name, radius in RADII.items()]
+    assert len({round(one.log[1]["loss"], 5) for one in alone}) == 3, "three that differ"
+    ticks: list[int] = []
+    asked = [RefineRequest(request(name, radius), plain.mesh) for name, radius in RADII.items()]
+    together = model.refine(asked, encoder, settings, lambda: ticks.append(1))
+    assert len(ticks) == 3 * settings.iterations
+    for one, other in zip(together, alone, strict=True):
+        near(one, other)
+
+
+def test_the_encoder_sees_the_renderings_of_all_samples_at_once(model, encoder, monkeypatch) -> None:
+    seen: list[int] = []
+    features = type(encoder).features
+    monkeypatch.setattr(encoder, "features", lambda images: seen.append(len(images)) or features(encoder, images))
+    asked = [RefineRequest(request(name, radius)) for name, radius in RADII.items()]
+    model.refine(asked, encoder, replace(SEQUENTIAL, iterations=5))
+    # For each sample its input and, before and after, its four views; a picture of each an iteration.
+    assert sorted(seen) == sorted([1] * 3 + [4] * 6 + [3] * 5)
+
+
+def test_who_has_no_surface_or_sees_nothing_leaves_the_others_as_they_are(model, encoder, monkeypatch) -> None:
+    from baselines.pifu import refinement
+
+    calls: list[int] = []
+
+    def sides(vertices, faces, size):
+        seen = mesh_points(vertices, faces, size)
+        calls.append(1)
+        second = len(calls) % 3 == 2
+        return [seen[0], *[(pixels[:0], points[:, :0]) for pixels, points in seen[1:]]] if second else seen
+
+    monkeypatch.setattr(refinement, "mesh_points", sides)
+    blank = replace(request(), mask=np.zeros((SIZE, SIZE), np.float32))
+    alone = [refined(model, encoder, name=name, radius=radius) for name, radius in RADII.items()]
+    asked = [RefineRequest(request(name, radius)) for name, radius in RADII.items()]
+    first, failed, *rest = model.refine([asked[0], RefineRequest(blank), *asked[1:]], encoder, SEQUENTIAL)
+    assert isinstance(failed, Failure)
+    assert [len({row["loss"] for row in one.log[1:4]}) for one in alone] == [3, 1, 3], (
+        "the second is black but in front"
+    )
+    for one, other in zip([first, *rest], alone, strict=True):
+        near(one, other)
+
+
+def test_each_of_a_batch_begins_with_its_own_weights(model, encoder) -> None:
+    first = refined(model, encoder, name="b", radius=40.0)
+    carried, anew = model.refine(
+        [RefineRequest(request(), start=first.state), RefineRequest(request())], encoder, SEQUENTIAL
+    )
+    near(carried, refined(model, encoder, start=first.state))
+    near(anew, refined(model, encoder))
+    assert abs(carried.before["loss"] - anew.before["loss"]) > 1e-4
+
+
 def test_sequential_looks_from_camera_i_mod_four_and_average_from_all(model, encoder) -> None:
     ticks: list[int] = []
     log = refined(model, encoder, tick=lambda: ticks.append(1)).log
@@ -269,14 +345,14 @@ def test_the_field_that_is_traced_is_the_network_s(weights, encoder) -> None:
 
 def test_a_model_without_colours_and_a_blank_mask_are_told(tmp_path, encoder, model) -> None:
     blank = replace(request(), mask=np.zeros((SIZE, SIZE), np.float32))
-    found = model.refine(blank, encoder, SEQUENTIAL)
+    (found,) = model.refine([RefineRequest(blank)], encoder, SEQUENTIAL)
     assert isinstance(found, Failure)
     assert found.kind == "no_detection"
     path = tmp_path / "shape.safetensors"
     save_weights(path, ShapeNet(SMALL), None, {})
     colourless = Pifu(resolution=32)
     with pytest.raises(UsageError, match="not open"):
-        colourless.refine(request(), encoder, SEQUENTIAL)
+        colourless.refine([], encoder, SEQUENTIAL)
     colourless.open("cpu", path)
     with pytest.raises(UsageError, match="no colour network"):
-        colourless.refine(request(), encoder, SEQUENTIAL)
+        colourless.refine([], encoder, SEQUENTIAL)

@@ -23,7 +23,7 @@ def test_refine(run, make_people, tmp_path: Path) -> None:
         mesh = read_mesh(path)
         write_mesh(path, replace(mesh, colours=np.full((len(mesh.vertices), 3), (200, 120, 80), np.uint8)))
     out = tmp_path / "refined"
-    code, said, err = run(*BASE, *SMALL, "--data", people, "--out", out)
+    code, said, err = run(*BASE, *SMALL, "--data", people, "--out", out, "--batch-size", "2")
     assert code == 0, err
     assert "PSNR to the true views" in said
     assert "4 samples refined now" in err
@@ -80,6 +80,8 @@ def test_a_person_whom_nobody_finds_is_counted_and_ends_with_3(run, make_people,
         (["--checkpoint", "nowhere"], 2, "no checkpoint nowhere"),
         (["--embeddings", "mean"], 2, "sequential, average, both"),
         (["--protocol", "coded"], 2, "described, as-coded"),
+        (["--batch-size", "0"], 2, "A batch has a sample at least"),
+        (["--batch-size", "2", "--protocol", "as-coded"], 2, "no two can be refined together"),
         (["--lr", "0"], 2, "must be positive"),
         (["--size", "4"], 2, "16 to 2048"),
         (["--model-option", "crop"], 2, "NAME=VALUE"),

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
 from robench.contracts import Card, Failure, Mesh, OpenReport, Refinement, RefineSettings
 from robench.engine.picture_plan import PictureOptions
-from robench.engine.refine import RefineOptions, refine_samples, sheet
+from robench.engine.refine import RefineOptions, plan_refinement, refine_samples
+from robench.engine.refine_sheet import sheet
 from robench.errors import Mismatch, NotComparable, UsageError
 from robench.io.images import read_image
 from robench.io.meshes import read_mesh
 
 
 class ToyRefiner:
-    """Adds each sample's mean colour to one weight: what is carried shows."""
+    """Adds each sample's mean colour to one weight: what is carried shows.
+
+    Args:
+        stop_at: Samples after which Ctrl-C comes.
+        room: Samples that fit into memory.
+        trips: A sample at whose sight it stumbles, with all that are asked with it.
+    """
 
     card = Card("toy-refiner", "1", "a weight", extra={"options": {"grid": "a number"}})
 
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.grid, self.stop_at, self.asked = 8, stop_at, list[tuple[str, str, float, bool]]()
+    def __init__(self, stop_at: int | None = None, room: int = 99, trips: str = "") -> None:
+        self.grid, self.stop_at, self.room, self.trips = 8, stop_at, room, trips
+        self.asked, self.batches = list[tuple[str, str, float, bool]](), list[list[str]]()
 
     def open(self, device, weights=None) -> OpenReport:
         return OpenReport("cpu", 1, "b" * 64)
@@ -30,7 +40,20 @@ class ToyRefiner:
     def close(self) -> None:
         pass
 
-    def refine(self, request, encoder, settings, truth=None, start=None, tick=None):
+    def refine(self, requests, encoder, settings, tick):
+        self.batches.append([asked.request.sample_id for asked in requests])
+        found = [self._one(asked, settings) for asked in requests]
+        for i in range(settings.iterations):
+            for asked in requests:
+                tick()
+                if i == 1 and asked.request.sample_id == self.trips:
+                    raise ZeroDivisionError("it tripped")
+            if len(requests) > self.room:
+                raise MemoryError
+        return found
+
+    def _one(self, asked, settings):
+        request, start, truth = asked.request, asked.start, asked.truth
         if self.stop_at is not None and len(self.asked) >= self.stop_at:
             raise KeyboardInterrupt
         first = 0.0 if start is None else float(start["w"][0])
@@ -48,29 +71,20 @@ class ToyRefiner:
 
 @pytest.fixture
 def refine(plugins, tmp_path):
-    def act(model=None, out="out", data=None, protocol="described", iterations=2, fresh=False, meshes=False, **kwargs):
+    def act(model=None, out="out", data=None, protocol="described", iterations=2, do=refine_samples, **kwargs):
         found = model or ToyRefiner()
         plugins.add("models", "toy-refiner", lambda: found)
-        options = {"masker": "given", "embeddings": "both", "device": "cpu", "quiet": True} | kwargs
-        return refine_samples(
-            RefineOptions(
-                "toy-refiner",
-                "tiny-random",
-                PictureOptions(data=data),
-                tmp_path / out,
-                settings=RefineSettings(iterations=iterations, protocol=protocol, size=16),
-                fresh=fresh,
-                keep_meshes=meshes,
-                **options,
-            )
-        )
+        options = {"masker": "given", "device": "cpu", "quiet": True} | kwargs
+        settings = RefineSettings(iterations=iterations, protocol=protocol, size=16)
+        pictures = PictureOptions(data=data)
+        return do(RefineOptions("toy-refiner", "tiny-random", pictures, tmp_path / out, settings=settings, **options))
 
     return act
 
 
 def test_cells_are_by_mode_then_sample_with_truth_log_and_pictures(refine, people, tmp_path) -> None:
     model = ToyRefiner()
-    found = refine(model, data=people, meshes=True)
+    found = refine(model, data=people, keep_meshes=True)
     assert [(c["mode"], c["sample_id"]) for c in found.cells] == [
         (mode, f"s{i}_0") for mode in ("sequential", "average") for i in range(3)
     ]
@@ -146,11 +160,92 @@ def test_a_folder_of_other_work_is_refused(refine, people) -> None:
         ({"embeddings": "mean"}, "sequential, average, both"),
         ({"protocol": "coded"}, "described, as-coded"),
         ({"iterations": 0}, "There must be an iteration"),
+        ({"batch_size": 0}, "A batch has a sample at least"),
+        ({"batch_size": 2, "protocol": "as-coded"}, "no two can be refined together.*--batch-size 1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(refine, people, kwargs, text) -> None:
     with pytest.raises(UsageError, match=text):
         refine(data=people, **kwargs)
+
+
+# Together
+
+
+@pytest.mark.parametrize("stop_at", [None, 1, 5])
+def test_batches_end_as_one_by_one_also_when_resumed(refine, people, stop_at) -> None:
+    alone = refine(out="alone", data=people)
+    if stop_at is not None:
+        with pytest.raises(KeyboardInterrupt):
+            refine(ToyRefiner(stop_at), data=people, batch_size=2)
+    model = ToyRefiner()
+    found = refine(model, data=people, batch_size=2)
+    assert found.cells == alone.cells
+    # The batches of one embedding; those that had ended before are not done again.
+    whole = [["s0_0", "s1_0"], ["s2_0"]] * 2
+    assert model.batches == whole[{None: 0, 1: 0, 5: 3}[stop_at] :]
+    assert refine(ToyRefiner(0), data=people, batch_size=3).made == 0, "another batch size is the same work"
+
+
+def test_how_many_are_done_together(refine, people) -> None:
+    coded = ToyRefiner()
+    refine(coded, out="coded", data=people, protocol="as-coded", batch_size=1, embeddings="average")
+    assert [len(batch) for batch in coded.batches] == [1, 1, 1]
+    for options, said in (
+        ({}, "1"),
+        ({"device": "cuda:1"}, "4"),
+        ({"device": "auto"}, "1 on cpu, 4 on cuda"),
+        ({"device": "cuda", "batch_size": 7}, "7"),
+        ({"device": "cuda", "protocol": "as-coded"}, "1"),
+    ):
+        assert refine(data=people, do=plan_refinement, **options)["batch_size"] == said
+
+
+def counted(monkeypatch) -> list[tuple[int, int]]:
+    """Return what progress is told, as it is told."""
+    told: list[tuple[int, int]] = []
+
+    @contextmanager
+    def progress(*args, **kwargs):
+        yield lambda done=1, failed=0: told.append((done, failed))
+
+    monkeypatch.setattr("robench.engine.refine_work.progress", progress)
+    return told
+
+
+def test_without_memory_for_a_batch_it_is_halved_for_good(refine, people, monkeypatch) -> None:
+    alone = refine(out="alone", data=people, embeddings="average")
+    told = counted(monkeypatch)
+    model = ToyRefiner(room=1)
+    found = refine(model, data=people, embeddings="both", batch_size=3)
+    assert [cell for cell in found.cells if cell["mode"] == "average"] == alone.cells
+    assert model.batches == [["s0_0", "s1_0", "s2_0"], ["s0_0", "s1_0"], ["s0_0"], ["s1_0"], ["s2_0"], *ONE_BY_ONE]
+    assert told == [(1, 0)] * 2 * 3 * 2, "what is done again is not told again"
+
+
+ONE_BY_ONE = [["s0_0"], ["s1_0"], ["s2_0"]]
+
+
+def test_who_stumbles_is_one_failure_and_the_others_are_refined(refine, people, monkeypatch) -> None:
+    from robench.io.images import write_mask
+
+    write_mask(people / "masks" / "s0_0.png", np.zeros((48, 48), np.float32))
+    told = counted(monkeypatch)
+    model = ToyRefiner(trips="s1_0")
+    found = refine(model, data=people, embeddings="average", batch_size=3).cells
+    assert [(c["status"], c["message"]) for c in found] == [
+        ("no_detection", "the mask is\\x1b blank"),
+        ("failed", "ZeroDivisionError: it tripped"),
+        ("ok", ""),
+    ]
+    assert model.batches == [["s0_0", "s1_0", "s2_0"], *ONE_BY_ONE]
+    assert (sum(done for done, _ in told), sum(failed for _, failed in told)) == (6, 2)
+
+
+def test_a_model_that_answers_too_few_is_told(refine, people, monkeypatch) -> None:
+    monkeypatch.setattr(ToyRefiner, "refine", lambda self, requests, *rest: [])
+    found = refine(data=people, embeddings="average", batch_size=3).cells
+    assert {c["message"] for c in found} == {"RuntimeError: the model answered 0 of 1 samples"}
 
 
 def test_the_sheet_has_a_row_a_stage_and_a_column_a_camera() -> None:
