@@ -1,8 +1,9 @@
-"""The camera of a picture: how view-frame centimetres become pixels, and how it follows a picture that moves."""
+"""The camera of a picture, how view-frame centimetres become pixels, and how it and a person box follow what moves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -109,3 +110,75 @@ class Camera:
         values["view_from_world"] = np.asarray(values["view_from_world"], np.float64)
         values["centre"] = (float(values["centre"][0]), float(values["centre"][1]))
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A person box in a picture: columns ``x`` to ``x + width - 1`` and rows ``y`` to ``y + height - 1``.
+
+    Its edges are therefore at ``x - 0.5`` and ``x + width - 0.5``; it may reach beyond the picture.
+
+    Attributes:
+        x: Left column in pixels; fractions are allowed everywhere.
+        y: Upper row.
+        width: In pixels, positive.
+        height: In pixels, positive.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def followed(self, camera: Camera, affine: Affine | None, view_change: NDArray[np.float64] | None = None) -> Box:
+        """Return the upright box around this one after the camera moved and then the pixels were moved.
+
+        A box knows no depth. Where the camera moves, it is taken to stand upright in the picture's plane through the
+        view frame's origin, where the person is; so what is before or behind that plane may come to reach beyond it.
+
+        Args:
+            camera: Of the picture before.
+            affine: (2, 3) map from old to new pixel coordinates, or None.
+            view_change: (4, 4) rigid map from the old view frame to the new one, or None; see `Camera.followed`.
+
+        Raises:
+            ValueError: If a corner came to lie behind the camera.
+        """
+        if affine is None and view_change is None:
+            return self
+        edges = ((self.x - 0.5, self.x + self.width - 0.5), (self.y - 0.5, self.y + self.height - 0.5))
+        corners = np.array([(u, v) for u in edges[0] for v in edges[1]], np.float64)
+        if view_change is not None:
+            k = camera.scale if camera.kind == "orthographic" else camera.scale / camera.distance
+            plane = (corners - camera.centre) / (k, -k)
+            change = np.asarray(view_change, np.float64)
+            view = plane @ change[:3, :2].T + change[:3, 3]
+            seen = replace(camera, view_from_world=np.eye(4)).project(view)
+            if not (seen[:, 2] > 0).all():
+                raise ValueError("the camera moved through the person box")
+            corners = seen[:, :2]
+        if affine is not None:
+            a = np.asarray(affine, np.float64)
+            corners = corners @ a[:, :2].T + a[:, 2]
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        return Box(float(low[0]) + 0.5, float(low[1]) + 0.5, *(float(side) for side in high - low))
+
+    def overlaps(self, height: int, width: int) -> bool:
+        """Return whether anything of a picture of this size is in the box."""
+        return self.x < width and self.y < height and self.x + self.width > 0 and self.y + self.height > 0
+
+    def to_json(self) -> list[float]:
+        """Return ``[x, y, width, height]``."""
+        return [self.x, self.y, self.width, self.height]
+
+    @classmethod
+    def from_json(cls, data: Sequence[float]) -> Box:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: If it is not four finite numbers of which the last two are positive.
+        """
+        plain = isinstance(data, list | tuple) and all(type(value) in (int, float) for value in data)
+        if not (plain and len(data) == 4 and all(map(math.isfinite, data)) and min(data[2:]) > 0):
+            raise ValueError(f"a box is [x, y, width, height] in pixels, the last two positive, got {data!r}"[:200])
+        return cls(*map(float, data))

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robench.camera import Affine as Affine
+from robench.camera import Box as Box
 from robench.camera import Camera as Camera
 from robench.errors import FailureKind
 
@@ -75,6 +76,7 @@ class Sample:
     normals: Path | None = None
     camera: Camera | None = None
     mesh: Path | None = None
+    box: Box | None = None  # of the person, where the data says so
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ class Request:
     image: Image
     mask: Mask
     camera: Camera
+    box: Box | None = None  # of the person, where the data says so, as it follows the picture
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ from robench.errors import UsageError
 from robench.rng import generator
 
 SEVERITIES = (1, 2, 3, 4, 5)
-INPUTS = frozenset({"image", "mask", "camera"})
+INPUTS = frozenset({"image", "mask", "camera", "box"})
 """What a `Request` holds, so what a reconstructor may say that it read."""
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 

@@ -20,8 +20,8 @@ class PifuHD:
 
     Attributes:
         resolution: Grid nodes an axis, a power of two from 16 to 1024.
-        crop: What of the picture is shown: ``mask``, a square around the mask; ``none``, all of it; ``X,Y,W,H``, a
-            person box in pixels, as it is.
+        crop: What of the picture is shown: ``mask``, a square around the mask; ``box``, the sample's own person box,
+            without one as ``mask``; ``none``, all of it; ``X,Y,W,H``, one box in pixels for all, as it is.
         precision: Arithmetic of the networks. ``float32`` says so to CUDA, which would otherwise convolve in TF32;
             ``tf32`` is of CUDA alone; ``bfloat16`` moves the surface by up to a voxel.
         colours: ``picture``, or ``normals`` as published.
@@ -37,7 +37,7 @@ class PifuHD:
             "checkpoint_sha256": "of the file that you bring; printed when it opens",
             "official_sha256": "891637c65f122c7efe212ebba7ae4581f86d75c92fdd5894096fe32f562175e9",
             "weights": "the file pifuhd.pt (1.5 GB), or a folder with it; other options in pifuhd.json beside it",
-            "inputs_used": sorted(("image", "mask", "camera")),
+            "inputs_used": sorted(("image", "mask", "camera", "box")),
             "mask_used_for": "the crop alone: the background is seen, as published",
             "frame": "view",
             "unit": "cm",
@@ -45,7 +45,7 @@ class PifuHD:
             "resolution": 512,
             "options": {
                 "resolution": "a power of two from 16 to 1024",
-                "crop": "mask, none, or a person box X,Y,W,H in pixels",
+                "crop": "mask, box (the sample's own), none, or a person box X,Y,W,H in pixels",
                 "precision": ["float32", "tf32", "bfloat16"],
                 "colours": ["picture", "normals"],
             },

@@ -12,28 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.pifu.inputs import CROP_FACTOR, mask_box, window
-from robench.contracts import Camera, Image, Mask
+from robench.contracts import Box, Camera, Image, Mask
 from robench.errors import UsageError
 
 LARGEST = 8192
 """Pixels a side of a box; a mistyped one would ask for memory that no machine has."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """A person box in pixels of the picture, as the published ``_rect.txt`` files give it.
-
-    Attributes:
-        x: Left edge; may be negative.
-        y: Upper edge; may be negative.
-        width: At least 2.
-        height: At least 2.
-    """
-
-    x: int
-    y: int
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -51,12 +34,12 @@ class Square:
 
 
 def parse_crop(text: str) -> Box | str:
-    """Return ``mask`` and ``none`` as they are, and ``X,Y,W,H`` as a box.
+    """Return ``mask``, ``box`` and ``none`` as they are, and ``X,Y,W,H`` as a box for every picture.
 
     Raises:
         UsageError: If it is none of these.
     """
-    if text in ("mask", "none"):
+    if text in ("mask", "box", "none"):
         return text
     parts = text.split(",")
     try:
@@ -67,29 +50,32 @@ def parse_crop(text: str) -> Box | str:
         raise UsageError(
             "The option 'crop' of PIFuHD is not understood",
             got=f"'{text}'",
-            expected=f"mask, none, or X,Y,W,H in pixels, W and H from 2 to {LARGEST}",
+            expected=f"mask, box, none, or X,Y,W,H in pixels, W and H from 2 to {LARGEST}",
             hint="--model-option crop=mask",
         )
     return Box(*numbers)
 
 
-def square_of(shape: tuple[int, int], mask: Mask, crop: Box | str) -> Square | None:
-    """Return the square to show.
+def square_of(shape: tuple[int, int], mask: Mask, crop: Box | str, box: Box | None = None) -> Square | None:
+    """Return the square to show; of a box with fractions, the nearest one of whole pixels.
 
     Args:
         shape: (H, W) of the picture.
         mask: (H, W) in [0, 1]; looked at for ``mask`` only.
         crop: ``mask``: around the mask, 1.138 times its longer side, so that a person fills the square as in PIFu's and
-            PIFuHD's training pictures; ``none``: the whole picture; or a box, shown as it is (its longer side).
+            PIFuHD's training pictures; ``box``: the sample's own box, without one as ``mask``; ``none``: the whole
+            picture; or a box, shown as it is (its longer side).
+        box: The sample's own.
 
     Returns:
         The square, which may reach beyond the picture, or None if the mask is blank.
     """
     height, width = shape
-    if isinstance(crop, Box):
-        x, y, w, h = crop.x, crop.y, crop.width, crop.height
-        side = max(w, h)
-    elif crop == "none":
+    shown = box if crop == "box" and box is not None else crop
+    if isinstance(shown, Box):
+        x, y, w, h = (round(value) for value in shown.to_json())
+        side = max(w, h, 2)
+    elif shown == "none":
         x, y, w, h = 0, 0, width, height
         side = max(w, h)
     else:

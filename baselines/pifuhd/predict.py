@@ -17,10 +17,11 @@ from baselines.pifu.predict import sample_image
 from baselines.pifu.rays import Portions, Precision, arithmetic
 from baselines.pifu.reconstruct import Field, first_cells, refine, surface
 from baselines.pifuhd.checkpoint import Weights
-from baselines.pifuhd.inputs import Box, Prepared, network_image, prepare, square_of
+from baselines.pifuhd.inputs import LARGEST, Prepared, network_image, prepare, square_of
 from baselines.pifuhd.network import Encoded, finite_normals
 from baselines.pifuhd.rays import TwoLevelRays
-from robench.contracts import Failure, Mesh, Reconstruction, Request
+from robench.contracts import Box, Failure, Mesh, Reconstruction, Request
+from robench.errors import printable
 
 Colours = Literal["picture", "normals"]
 # Vertices a query of normals, of four points each.
@@ -74,12 +75,15 @@ class Predictor:
     def _reconstructed(self, request: Request) -> Reconstruction | Failure:
         start = self._now()
         height, width = request.image.shape[:2]
-        square = square_of((height, width), request.mask, self.crop)
+        square = square_of((height, width), request.mask, self.crop, request.box)
         if square is None:
             return Failure("no_detection", "the mask has no person")
-        if not square.overlaps((height, width)):
+        by_box = isinstance(self.crop, Box) or (self.crop == "box" and request.box is not None)
+        if by_box and (square.side > LARGEST or not square.overlaps((height, width))):
             box = f"{square.side} pixels square at ({square.left}, {square.top})"
-            return Failure("no_detection", f"the person box, {box}, lies outside the {width} x {height} picture")
+            what = "lies outside" if square.side <= LARGEST else "is far larger than"
+            name = printable(request.sample_id)
+            return Failure("no_detection", f"the person box of '{name}', {box}, {what} the {width} x {height} picture")
         config = self.weights.config
         ready = prepare(request.image, request.camera, square, config.coarse_size, config.fine_size)
         encoded = self._filtered(ready)
@@ -98,8 +102,11 @@ class Predictor:
         points = to_view(vertices * np.array([1.0, -1.0, 1.0]), ready.camera)
         mesh = Mesh(points.astype(np.float32), faces, colours)
         timings = {"encode": filtered - start, "query": queried - filtered, "mesh": self._now() - queried}
-        read = {"image", "camera"} | ({"mask"} if self.crop == "mask" else set())
+        by_mask = not by_box and self.crop != "none"
+        read = {"image", "camera"} | ({"mask"} if by_mask else set()) | ({"box"} if self.crop == "box" else set())
         warnings = ("cropped around the person",) if ready.cropped else ()
+        if by_mask and self.crop == "box":
+            warnings = (*warnings, "no person box: the crop is made from the mask")
         return Reconstruction(mesh, frozenset(read), timings, warnings)
 
     def _now(self) -> float:

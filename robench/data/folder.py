@@ -5,8 +5,9 @@ these belong to it: ``masks/x.*`` or ``x_mask.*``; ``depth/x.*`` or ``x_depth.*`
 ``x_normals.png``; and ``meshes/x.*``, ``x.obj``, ``x.ply`` or ``x_mesh.*``. For ``monday/x.png`` they are
 ``masks/monday/x.*``, ``monday/masks/x.*`` or ``monday/x_mask.*``, and so on. A picture with a transparent background is
 its own mask. ``cameras.json`` may give, by picture name without suffix (``x``, ``monday/x``), a camera
-(`Camera.to_json`) and ``subject`` and ``view``; subjects are else one a picture. Hidden files, and what robench itself
-wrote into the folder (sets, runs, masks), are no part of it.
+(`Camera.to_json`) and ``subject`` and ``view``; subjects are else one a picture. ``boxes.json`` may give person
+boxes by the same names. Hidden files, and what robench itself wrote into the folder (sets, runs, masks), are no part of
+it.
 
 A mesh is used as ground truth only if the camera is given: under an assumed one no distance would mean anything.
 """
@@ -21,10 +22,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from robench.contracts import Camera, Card, Mask, Problem, Sample
+from robench.contracts import Box, Camera, Card, Mask, Problem, Sample
 from robench.data import splits
 from robench.data._tree import has_picture, scan
 from robench.data._tree import picture_key as picture_key
+from robench.data.boxes import BOXES, read_boxes
 from robench.data.ids import safe_id
 from robench.data.manifest import MANIFEST, problem, revision, tracked, verify_manifest
 from robench.errors import RobenchError, UsageError
@@ -66,7 +68,7 @@ class Folder:
     card = Card(
         name="folder",
         version="1",
-        summary="a plain folder of pictures; masks, depth, meshes and cameras.json beside them are used",
+        summary="a plain folder of pictures; masks, depth, meshes, cameras.json and boxes.json beside them are used",
         extra={"person_cm": PERSON_CM, "suffixes": images.SUFFIXES},
     )
 
@@ -80,31 +82,32 @@ class Folder:
         A picture that cannot be read is still a sample, without a camera: a run records it as failed and goes on.
 
         Raises:
-            UsageError: If there is no picture, two pictures or companions share a name, ``cameras.json`` is wrong, or
-                there is no such split.
+            UsageError: If there is no picture, two pictures or companions share a name, ``cameras.json`` or
+                ``boxes.json`` is wrong, or there is no such split.
         """
         tree = scan(Path(root))
         if not tree.pictures:
             raise UsageError(f"There is no picture in {root}", expected="files like x.png or x.jpg")
-        known = _cameras(root)
+        known, boxes = _cameras(root), read_boxes(root)
         chosen = None if split is None else set(splits.read_split(root, split))
         for key, picture in tree.pictures.items():
             entry = known.get(key, {})
             subject = safe_id(str(entry.get("subject", key)))
             if chosen is None or subject in chosen:
-                yield _sample(key, picture, subject, entry, tree.companions)
+                yield _sample(key, picture, subject, entry, tree.companions, boxes.get(key))
 
     def verify(self, root: Path) -> list[Problem]:
         """Read every picture and what belongs to it; check the manifest and the split files if there are any."""
         problems = verify_manifest(root) if (root / MANIFEST).is_file() else []
         try:
             samples = list(self.samples(root))
-            cameras = _cameras(root)
+            tables: dict[str, Mapping[str, Any]] = {CAMERAS: _cameras(root), BOXES: read_boxes(root)}
         except RobenchError as error:
             return [*problems, problem(root, error)]
         tree = scan(Path(root))
-        unknown = sorted(set(cameras) - tree.pictures.keys())
-        problems += [Problem(root / CAMERAS, f"names '{name}', and there is no such picture") for name in unknown]
+        for file, table in tables.items():
+            unknown = sorted(set(table) - tree.pictures.keys())
+            problems += [Problem(root / file, f"names '{name}', and there is no such picture") for name in unknown]
         problems += splits.verify_splits(root, {sample.subject_id for sample in samples})
         problems += [Problem(path, "belongs to no picture") for path in tree.strangers]
         unused = set(tree.companions["mesh"].values()) - {sample.mesh for sample in samples}
@@ -118,7 +121,7 @@ class Folder:
 
         Other files do not count: a result may lie in the same folder.
         """
-        used = {root / CAMERAS, *(root / splits.FOLDER / f"{name}.txt" for name in splits.NAMES)}
+        used = {root / CAMERAS, root / BOXES, *(root / splits.FOLDER / f"{name}.txt" for name in splits.NAMES)}
         for sample in self.samples(root):
             companions = (sample.mask, sample.depth, sample.normals, sample.mesh)
             used |= {sample.image, *(path for path in companions if path is not None)}
@@ -128,7 +131,12 @@ class Folder:
 
 
 def _sample(
-    stem: str, picture: Path, subject: str, entry: Mapping[str, Any], around: Mapping[str, Mapping[str, Path]]
+    stem: str,
+    picture: Path,
+    subject: str,
+    entry: Mapping[str, Any],
+    around: Mapping[str, Mapping[str, Path]],
+    box: Box | None,
 ) -> Sample:
     mask, camera = around["mask"].get(stem), entry.get("camera")
     mesh = around["mesh"].get(stem) if camera is not None else None
@@ -150,6 +158,7 @@ def _sample(
         normals=around["normals"].get(stem),
         camera=camera,
         mesh=mesh,
+        box=box,
     )
 
 
@@ -209,6 +218,9 @@ def _sample_problems(sample: Sample) -> list[Problem]:
     if sample.camera is not None and (sample.camera.height, sample.camera.width) != (height, width):
         size = f"{sample.camera.width}x{sample.camera.height}"
         problems.append(Problem(sample.image, f"is {width}x{height} pixels, but its camera in {CAMERAS} is {size}"))
+    if sample.box is not None and not sample.box.overlaps(height, width):
+        where = f"its person box {sample.box.to_json()} in {BOXES} lies outside its {width}x{height} pixels"
+        problems.append(Problem(sample.image, where))
     return problems + _mesh_problems(sample)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robench import registry
-from robench.contracts import Affine, Camera, Corruption, Depth, Image, Mask, Params, Sample
+from robench.contracts import Affine, Box, Camera, Corruption, Depth, Image, Mask, Params, Sample
 from robench.data.depth_sources import DepthSources
 from robench.engine.inputs import GIVEN_OR_MESH
 from robench.engine.inputs import Inputs as Inputs
@@ -136,6 +136,7 @@ class Picture:
         view_change: (4, 4) rigid map of the view frame, before `affine`; or None where the camera stood still.
         drawn_mask: True if `true_mask` was drawn by the corruption, and so cannot be had by moving the clean one.
         depth: (H, W) float32 metres where the corruption drew it; None where it is the clean one moved by `affine`.
+        box: The data's person box, where the person now is; or None.
     """
 
     image: Image
@@ -148,6 +149,7 @@ class Picture:
     view_change: NDArray[np.float64] | None = None
     drawn_mask: bool = False
     depth: Depth | None = None
+    box: Box | None = None
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -212,7 +214,7 @@ def corrupt(inputs: Inputs, corruption: Corruption | None, severity: int, seed: 
         SampleFailure: If a file cannot be read or the corruption breaks its contract.
     """
     if corruption is None:
-        return Picture(inputs.image, {}, None, {}, inputs.camera, inputs.mask, "")
+        return Picture(inputs.image, {}, None, {}, inputs.camera, inputs.mask, "", box=inputs.sample.box)
     params = draw_params(corruption, inputs.sample.sample_id, severity, inputs.shape, seed)
     return moved(inputs, apply(inputs.image, corruption, params, inputs), params, corruption.card.version)
 
@@ -257,13 +259,15 @@ def apply(image: Image, corruption: Corruption, params: Params, aux: Any) -> Cha
 
 
 def moved(inputs: Inputs, change: Change, params: Params, version: str) -> Picture:
-    """Let camera and true mask follow the pixels.
+    """Let camera, true mask and person box follow the pixels.
 
     Raises:
         SampleFailure: If the pixels moved in a way that no camera can.
     """
     try:
-        camera = inputs.camera.followed(change.affine, change.view_change)
+        camera, box = inputs.camera.followed(change.affine, change.view_change), inputs.sample.box
+        if box is not None:
+            box = box.followed(inputs.camera, change.affine, change.view_change)
     except ValueError as error:
         raise SampleFailure("failed", str(error)) from error
     mask = inputs.mask
@@ -285,6 +289,7 @@ def moved(inputs: Inputs, change: Change, params: Params, version: str) -> Pictu
         change.view_change,
         drawn,
         change.depth,
+        box,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -25,53 +25,17 @@ from robench.data.ids import safe_id
 from robench.engine.cells import Cell, Change, Inputs, OnTheFly, Picture, apply, moved
 from robench.engine.composed import replayed
 from robench.engine.conditions import is_composed
+from robench.engine.cset_index import INDEX, read_index, rows_sha256
 from robench.engine.cset_manifest import MANIFEST, REPAIR, checked, resume_command
 from robench.engine.cset_manifest import is_set as is_set
 from robench.engine.recipes import CLEAN, Recipe, RecipeCell
 from robench.engine.selection import Selection, select
 from robench.errors import Mismatch, NotComparable, SampleFailure, UsageError
-from robench.io.files import atomic_path, json_text, read_json, safe_join, sha256_bytes
+from robench.io.files import json_text, read_json, safe_join, sha256_bytes
 from robench.io.images import STORED, PictureFormat, pixels_sha256, read_image, read_mask
 
 FORMAT = 2
 """Version of the folder's layout; goes up when a reader must know."""
-INDEX, JOURNAL = "index.parquet", "index.wip.jsonl"
-COLUMNS = {
-    "sample_id": "string",
-    "subject_id": "string",
-    "view_id": "string",
-    "corruption": "string",
-    "corruption_version": "string",
-    "severity": "int64",
-    "path": "string",
-    "params": "string",
-    "affine": "string",
-    "view_change": "string",
-    "true_mask": "string",
-    "notes": "string",
-    "width": "int64",
-    "height": "int64",
-    "source_sha256": "string",
-    "pixels_sha256": "string",
-    "file_sha256": "string",
-    "mask_path": "string",
-    "mask_sha256": "string",
-    "depth_path": "string",
-    "depth_sha256": "string",
-    "depth_source": "string",
-    "depth_invalid": "string",
-    "camera": "string",
-    "camera_source": "string",
-    "source": "string",
-    "mesh": "string",
-}
-"""Columns of the index. ``params``, ``affine``, ``view_change``, ``notes`` are JSON; ``true_mask`` is the hash of the
-true mask's pixels where the corruption drew one, else null; ``pixels_sha256`` outlives any PNG encoder."""
-
-_ALWAYS = (*list(COLUMNS)[:8], *list(COLUMNS)[11:17])  # up to ``params``, and from ``notes`` to ``file_sha256``
-FILES = (("path", "file_sha256"), ("mask_path", "mask_sha256"), ("depth_path", "depth_sha256"))
-"""Columns that name a file of the set, and the columns of its hash."""
-
 Key = tuple[str, str, int]
 """(sample_id, corruption, severity)"""
 
@@ -132,76 +96,6 @@ def companion_path(folder: str, picture: str) -> str:
 def true_mask_path(picture: str) -> str:
     """Return where the true mask lies that a corruption drew with a picture (both relative POSIX paths)."""
     return companion_path("masks/true", picture)
-
-
-def index_row(
-    cell: Cell, picture: Picture, path: str, source_sha256: str, file_sha256: str, beside: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the index row of a picture; see `COLUMNS`. `beside` has those from ``mask_path`` on."""
-    height, width = picture.image.shape[:2]
-    drawn = picture.true_mask if picture.drawn_mask else None
-    return {
-        "sample_id": cell.sample.sample_id,
-        "subject_id": cell.sample.subject_id,
-        "view_id": f"{cell.sample.view:g}",
-        "corruption": cell.corruption,
-        "corruption_version": picture.corruption_version,
-        "severity": cell.severity,
-        "path": path,
-        "params": json.dumps(picture.params, sort_keys=True, allow_nan=False),
-        "affine": None if picture.affine is None else json.dumps(picture.affine.tolist()),
-        "view_change": None if picture.view_change is None else json.dumps(picture.view_change.tolist()),
-        "true_mask": None if drawn is None else pixels_sha256(drawn),
-        "notes": json.dumps(picture.notes, sort_keys=True, default=_plain),
-        "width": width,
-        "height": height,
-        "source_sha256": source_sha256,
-        "pixels_sha256": picture.sha256,
-        "file_sha256": file_sha256,
-        **beside,
-    }
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
-
-
-def write_index(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write the index atomically; returns a hash of its rows that does not depend on the Parquet writer."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema([(name, kind) for name, kind in COLUMNS.items()])
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), temporary, compression="zstd")
-    return rows_sha256(rows)
-
-
-def rows_sha256(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return a hash over the index rows in their order."""
-    return sha256_bytes("".join(json.dumps([row[c] for c in COLUMNS]) + "\n" for row in rows).encode())
-
-
-def read_index(path: Path) -> list[dict[str, Any]]:
-    """Read an index.
-
-    Raises:
-        Mismatch: If the file is damaged, lacks a column or has one of another type.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        # A file, not a path: Arrow takes a folder of that name for a data set, and would read what lies in it. Arrow's
-        # own file: its threads may still hold one of Python's at the end, and abort the process.
-        with pa.OSFile(str(path)) as file:
-            table = pq.read_table(file, columns=list(COLUMNS)).cast(pa.schema(COLUMNS.items()))
-            rows: list[dict[str, Any]] = table.to_pylist()
-        if any(row[name] is None for row in rows for name in _ALWAYS):
-            raise ValueError("an empty field")
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise Mismatch(f"The index {path} is damaged", got=str(error)[:200], hint="robench corrupt again") from error
-    return rows
 
 
 def replay(

@@ -17,19 +17,8 @@ from robench.data.depth_sources import DepthSources
 from robench.engine.batches import batched
 from robench.engine.cells import Cell, is_able, needs_of, plan_cells, refuse_unable
 from robench.engine.composed import makers
-from robench.engine.cset import (
-    COLUMNS,
-    FILES,
-    FORMAT,
-    INDEX,
-    JOURNAL,
-    Key,
-    depth_identity,
-    read_index,
-    set_identity,
-    set_name,
-    write_index,
-)
+from robench.engine.cset import FORMAT, Key, depth_identity, set_identity, set_name
+from robench.engine.cset_index import COLUMNS, FILES, INDEX, JOURNAL, read_index, write_index
 from robench.engine.cset_manifest import MANIFEST, manifest_sha256
 from robench.engine.estimates import ESTIMATES, estimate_hashes, write_estimates
 from robench.engine.inputs import GIVEN_OR_MESH

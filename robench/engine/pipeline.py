@@ -37,7 +37,8 @@ class Prepared:
         """What the model gets: nothing else reaches it."""
         assert self.picture is not None
         assert self.mask is not None
-        return Request(self.cell.sample.sample_id, self.picture.image, self.mask, self.picture.camera)
+        picture = self.picture
+        return Request(self.cell.sample.sample_id, picture.image, self.mask, picture.camera, picture.box)
 
     def portable(self) -> Prepared:
         """Return the same without what only the maker of the picture needed, for another process."""

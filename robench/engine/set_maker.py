@@ -17,7 +17,8 @@ from robench.contracts import Sample
 from robench.data.depth_sources import DepthSources
 from robench.data.folder import default_camera
 from robench.engine.cells import Cell, Inputs, Maker, OnTheFly, Picture
-from robench.engine.cset import clean_path, companion_path, image_path, index_row
+from robench.engine.cset import clean_path, companion_path, image_path
+from robench.engine.cset_index import index_row
 from robench.errors import RobenchError, SampleFailure, UsageError
 from robench.io.depth import encode_depth_mm
 from robench.io.files import sha256_bytes, write_bytes_atomic

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from robench.engine.cset import FILES, FORMAT, INDEX, is_set, read_index, rows_sha256
+from robench.engine.cset import FORMAT, is_set
+from robench.engine.cset_index import FILES, INDEX, read_index, rows_sha256
 from robench.engine.cset_manifest import MANIFEST, manifest_sha256, resume_command
 from robench.engine.masks import JOURNAL as MASKS_JOURNAL
 from robench.engine.masks import RECORD

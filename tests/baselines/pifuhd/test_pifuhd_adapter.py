@@ -12,7 +12,7 @@ from baselines.pifu.reconstruct import of_points
 from baselines.pifuhd import PifuHD
 from baselines.pifuhd.predict import Predictor
 from robench import testing
-from robench.contracts import Camera, Failure, Reconstruction, Reconstructor, Request
+from robench.contracts import Box, Camera, Failure, Reconstruction, Reconstructor, Request
 from robench.engine.model_options import configure, option_values
 from robench.errors import EnvironmentNotReady, UsageError
 from robench.geometry import is_watertight, volume
@@ -224,3 +224,34 @@ def test_opening_reports_the_file_or_says_what_is_missing(weights):
         PifuHD().open("tpu", weights)
     with pytest.raises(UsageError, match="not open"):
         PifuHD().reconstruct([request()])
+
+
+def test_the_samples_own_box_makes_the_crop_and_the_mask_where_there_is_none(weights):
+    def answered(crop, asked):
+        model = PifuHD(resolution=32, crop=crop)
+        model.open("cpu", weights)
+        return model.reconstruct([asked])[0]
+
+    asked = request()
+    boxed = replace(asked, box=Box(9.6, 10.3, 60.2, 50.0))
+    mine, one = answered("box", boxed), answered("10,10,60,50", asked)
+    np.testing.assert_array_equal(mine.mesh.vertices, one.mesh.vertices)
+    assert mine.inputs_read == {"image", "camera", "box"}
+    assert mine.warnings == ("cropped around the person",)
+    without, masked = answered("box", asked), answered("mask", boxed)
+    np.testing.assert_array_equal(without.mesh.vertices, masked.mesh.vertices)
+    assert without.inputs_read == {"image", "camera", "box", "mask"}
+    assert without.warnings == ("cropped around the person", "no person box: the crop is made from the mask")
+    assert masked.inputs_read == {"image", "camera", "mask"}
+    assert without.mesh.vertices.shape != mine.mesh.vertices.shape
+
+
+def test_a_samples_box_outside_its_picture_is_no_detection_by_name(weights):
+    model = PifuHD(resolution=16, crop="box")
+    model.open("cpu", weights)
+    outside, huge = (replace(request("monday_3"), box=box) for box in (Box(200, 5, 30, 30), Box(0, 0, 9000, 20)))
+    for asked, what in ((outside, "lies outside"), (huge, "is far larger than")):
+        (found,) = model.reconstruct([asked])
+        assert found.kind == "no_detection"
+        assert found.message.startswith("the person box of 'monday_3', ")
+        assert f"{what} the 80 x 96 picture" in found.message

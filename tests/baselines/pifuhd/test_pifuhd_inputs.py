@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from baselines.pifu.inputs import to_view
-from baselines.pifuhd.inputs import Box, Square, network_image, parse_crop, prepare, square_of
-from robench.contracts import Camera
+from baselines.pifuhd.inputs import Square, network_image, parse_crop, prepare, square_of
+from robench.contracts import Box, Camera
 from robench.errors import UsageError
 
 

@@ -16,7 +16,8 @@ from robench.contracts import Card
 from robench.engine.cells import Cell, Change, OnTheFly, Picture, is_able, needs_of, plan_cells, refuse_unable
 from robench.engine.composed import Beside, Composed, composed_affine, left_frame, makers
 from robench.engine.conditions import Chain, Mixture, Part, Recipe, RecipeCell
-from robench.engine.cset import INDEX, open_set, read_index, replay
+from robench.engine.cset import open_set, replay
+from robench.engine.cset_index import INDEX, read_index
 from robench.engine.cset_writer import write_set
 from robench.engine.evaluate import evaluate
 from robench.engine.inputs import Inputs

@@ -11,7 +11,8 @@ import pytest
 
 from robench.engine import set_maker, set_pool
 from robench.engine.cells import Inputs, plan_cells
-from robench.engine.cset import INDEX, JOURNAL, MANIFEST, open_set, read_index, replay
+from robench.engine.cset import MANIFEST, open_set, replay
+from robench.engine.cset_index import INDEX, JOURNAL, read_index
 from robench.engine.cset_writer import plan_set, write_set
 from robench.engine.recipes import custom_recipe
 from robench.engine.selection import select
