@@ -23,6 +23,8 @@ from robench.leaderboard.record import RUN_ID, Record, record_from_json
 CARD, ROWS, RECORD, STORED = "CARD.md", "rows", "submission.json", "rows.parquet"
 AT_ROOT = frozenset({"README.md", ".gitkeep"})
 """Files that may lie beside the tracks."""
+PUBLISHED = "published"
+"""Folder beside the tracks for figures that papers print: a card and CSV files. It is no board."""
 MOST_BYTES = 64 * 2**20
 """Of a table or a record."""
 
@@ -86,7 +88,8 @@ def is_temporary(path: Path) -> bool:
 def strays(root: Path) -> Iterator[tuple[Path, str]]:
     """Yield every file and folder that does not belong into a folder of boards, and why; links are not followed."""
     known = {root: AT_ROOT}
-    folders: dict[Path, bool] = {root / track: True for track in TRACKS}
+    folders: dict[Path, bool] = {root / name: True for name in (*TRACKS, PUBLISHED)}
+    known[root / PUBLISHED] = frozenset({CARD, *(path.name for path in (root / PUBLISHED).glob("*.csv"))})
     for board in places(root):
         known[board.folder] = frozenset({CARD, *TABLES})
         folders |= {board.folder: True, board.folder / ROWS: True}

@@ -6,8 +6,7 @@ Every folder is named by what is in it, so that the same command finds its work,
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -24,18 +23,16 @@ from robench.reproduce import at_hand
 from robench.reproduce.outputs import Conditions, Missing, RunNeed
 from robench.reproduce.people import People
 from robench.reproduce.settings import (
-    BATCH_SIZE,
-    BATCHES,
     CRITICAL,
     MEASURED,
     OWN_MASKER,
     PAPER,
     PAPER_MASKERS,
-    RATES,
     TRUE_MASK,
     ModelChoice,
     ReproduceOptions,
     file_id,
+    weights,
 )
 
 if TYPE_CHECKING:
@@ -43,28 +40,10 @@ if TYPE_CHECKING:
 
     from robench.engine.likeness import Likeness
     from robench.engine.refine import Refined
+    from robench.reproduce.adaptation import Adaptation
 
 T = TypeVar("T")
 Protocols = Literal["described", "as-coded"]
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """What `Bench.adapted` made.
-
-    Attributes:
-        folder: Of ``curve.json``; as of ``robench adapt --curve``.
-        points: Batches → a checkpoint, ascending.
-        rate: The learning rate that was taken.
-        people: Folder of the data set whose people were learned from.
-        split: Its split.
-    """
-
-    folder: Path
-    points: Mapping[int, ModelChoice]
-    rate: float
-    people: Path
-    split: str
 
 
 class Bench:
@@ -124,7 +103,7 @@ class Bench:
             for name in names:
                 if name not in known:
                     raise registry.unknown_name(kind, name, known)
-        taken = {name for choice in self.models for name in self._model_options(choice)}
+        taken = {name for choice in self.models for name in self.options_of(choice)}
         for name in self.options.model_options:
             if name not in taken:
                 got = f"'{name}' for {', '.join(choice.name for choice in self.models)}"
@@ -230,7 +209,7 @@ class Bench:
                 limit=self.count(),
                 seed=self.options.seed,
                 device=self.options.device,
-                model_options=self._model_options(model),
+                model_options=self.options_of(model),
                 keep="all",
                 skip_unable=True,
                 fresh=self.options.fresh,
@@ -248,6 +227,17 @@ class Bench:
 
         return self._once(f"rows {run}", lambda: read_rows(run))
 
+    def by_paper(self, run: Path) -> pd.DataFrame:
+        """Return a run's numbers by the paper's protocol: `robench.reproduce.protocol.paper_table`."""
+
+        def measured() -> pd.DataFrame:
+            from robench.reproduce.protocol import measure_run, paper_table
+
+            out = self.options.out / "paper_protocol" / run.name
+            return paper_table(measure_run(run, self.rows(run), self.samples(), out))
+
+        return self._once(f"by paper {run}", measured)
+
     def likeness(self) -> Likeness:
         """Compare corrupted pictures with clean ones, and sides with the front, by the encoder."""
 
@@ -256,20 +246,25 @@ class Bench:
 
             pictures = self.pictures(PAPER)
             self.tell(f"comparing pictures by {self.options.encoder}")
-            out = self.options.out / "likeness" / self._id(self.options.encoder)
-            shared = {"device": self.options.device, "fresh": self.options.fresh, "quiet": self.options.quiet}
-            return measure_likeness(
-                LikenessOptions(
-                    self.options.encoder, pictures, out, step=90, json_events=self.options.json, **cast(Any, shared)
-                )
+            out = self.options.out / "likeness" / self.named(self.options.encoder)
+            options = LikenessOptions(
+                encoder=self.options.encoder,
+                pictures=pictures,
+                out=out,
+                step=90,
+                device=self.options.device,
+                fresh=self.options.fresh,
+                quiet=self.options.quiet,
+                json_events=self.options.json,
             )
+            return measure_likeness(options)
 
         return self._once("likeness", measured)
 
     def refined_folder(self, protocol: Protocols = "described", recipe: str | None = None) -> Path:
         """Return where `refined` has its pictures."""
-        choice = (protocol, recipe, self.options.encoder, str(self.baseline), self.masker, self.options.iterations)
-        return self.options.out / "refined" / self._id(*choice, self.options.refined)
+        choice = (protocol, recipe, self.options.encoder, self.masker, self.options.iterations, self.options.refined)
+        return self.options.out / "refined" / self.named(*choice, *weights(self.baseline))
 
     def refined(self, protocol: Protocols = "described", recipe: str | None = None) -> Refined:
         """Refine the baseline's colours by the encoder, sequentially and averaged.
@@ -292,7 +287,7 @@ class Bench:
                 checkpoint=self.baseline.checkpoint,
                 masker=self.masker,
                 settings=RefineSettings(iterations=self.options.iterations, protocol=protocol),
-                model_options=self._model_options(self.baseline),
+                model_options=self.options_of(self.baseline),
                 device=self.options.device,
                 fresh=self.options.fresh,
                 quiet=self.options.quiet,
@@ -304,34 +299,9 @@ class Bench:
 
     def adapted(self) -> Adaptation:
         """Adapt the baseline on `BATCHES` of corrupted pictures of people who are not in the evaluation."""
-        return self._once("adapted", self._adapt)
+        from robench.reproduce.adaptation import adapt_baseline
 
-    def _adapt(self) -> Adaptation:
-        from robench.training.adapt import AdaptOptions, adapt
-
-        self.selection()
-        data, val = self.people.learners()
-        out = self.options.out / "adapted" / self._id(str(self.baseline), str(data))
-        options = AdaptOptions(
-            model=self.baseline.name,
-            data=data,
-            out=out,
-            checkpoint=self.baseline.checkpoint,
-            batches=BATCHES,
-            batch_size=BATCH_SIZE,
-            lr=RATES if val is not None else RATES[-1:],
-            seed=self.options.seed,
-            recipe=PAPER,
-            split="train",
-            corruption_seed=self.options.seed,
-            val=val,
-            test=self.people.root,
-            device=self.options.device,
-            model_options=self._model_options(self.baseline),
-        )
-        result = adapt(options, self.tell)
-        points = {point.batches: ModelChoice(self.baseline.name, point.weights) for point in result.points}
-        return Adaptation(out, points, result.lr, data, "train")
+        return self._once("adapted", lambda: adapt_baseline(self))
 
     def pictures(self, recipe: str | None, most: int | None = None) -> PictureOptions:
         """Return the people's pictures as options of other commands; makes people that are not there."""
@@ -353,14 +323,14 @@ class Bench:
         if not self.options.quiet:
             sys.stderr.write(f"{printable(text)}\n")
 
-    def _model_options(self, choice: ModelChoice) -> dict[str, str]:
+    def options_of(self, choice: ModelChoice) -> dict[str, str]:
         """Return those of the user's options that a model has."""
         model = registry.load("models", choice.name)
         found = {name: value for name, value in self.options.model_options.items() if name in declared(model)}
         configure(model, found)  # refuses a value that cannot be
         return found
 
-    def _id(self, *choice: Any) -> str:
+    def named(self, *choice: Any) -> str:
         """Name a folder by what was chosen and by the people."""
         people = self.people.chosen()
         told = [*choice, people.revision, people.split_sha256, self.options.seed, dict(self.options.model_options)]

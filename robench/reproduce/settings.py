@@ -8,6 +8,7 @@ from pathlib import Path
 
 from robench.data.ids import safe_id
 from robench.errors import UsageError
+from robench.io.files import sha256_file
 
 PAPER = "2d-priors"
 """The paper; also the recipe of its corruptions, each at its one level."""
@@ -126,3 +127,11 @@ class ReproduceOptions:
 def file_id(text: str) -> str:
     """Return a text as part of a file's name."""
     return safe_id(text.replace(" ", "-"))
+
+
+def weights(choice: ModelChoice) -> tuple[str, str]:
+    """Return what names a model's weights: another file by the same name is another model."""
+    path = choice.checkpoint
+    if path is None:
+        return choice.name, ""
+    return choice.name, sha256_file(path) if path.is_file() else str(path.resolve())
