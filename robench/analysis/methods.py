@@ -1,4 +1,4 @@
-"""Several models side by side under every condition: each error with its interval, and its paired change from the first.
+"""Several models side by side under every condition: errors with intervals, and paired changes from the first.
 
 Source of the layout: figures 6, 7 and 10 of Fantini, Li and Liu, "Potential of 2D Priors for Improving Robustness of
 Ill-Posed 3D Reconstruction", 2023, here with intervals, and paired subject by subject.
@@ -61,7 +61,7 @@ def paired_table(
     for _, run in runs:
         check_same_task(run.rows, first.rows)
     every = [scored(run.rows) for _, run in runs]
-    records = []
+    records: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     for rank, metric in enumerate(metrics):
         if any(metric not in set(run.rows["metric"]) for _, run in runs):
             continue
@@ -74,32 +74,29 @@ def paired_table(
                 broken = bool(found.broken[index])
                 value = MISSING if broken else mean_interval(error[np.isfinite(error)], **settings)
                 moved = MISSING if broken or not place else mean_interval(change[np.isfinite(change)], **settings)
-                records.append(
-                    {
-                        "metric": metric,
-                        "unit": str(facts["unit"]),
-                        "direction": str(facts["direction"]),
-                        "corruption": corruption,
-                        "severity": severity,
-                        key: name,
-                        "run_id": run.run_id,
-                        "n_subjects": value.n,
-                        "value": value.value,
-                        "lo": value.lo,
-                        "hi": value.hi,
-                        "change": moved.value,
-                        "change_lo": moved.lo,
-                        "change_hi": moved.hi,
-                        "failures": int(found.failures[index]),
-                        "n_samples": int(found.samples[index]),
-                        "order": (rank, corruption != "clean", corruption, place),
-                    }
-                )
+                record = {
+                    "metric": metric,
+                    "unit": str(facts["unit"]),
+                    "direction": str(facts["direction"]),
+                    "corruption": corruption,
+                    "severity": severity,
+                    key: name,
+                    "run_id": run.run_id,
+                    "n_subjects": value.n,
+                    "value": value.value,
+                    "lo": value.lo,
+                    "hi": value.hi,
+                    "change": moved.value,
+                    "change_lo": moved.lo,
+                    "change_hi": moved.hi,
+                    "failures": int(found.failures[index]),
+                    "n_samples": int(found.samples[index]),
+                }
+                records.append(((rank, corruption != "clean", corruption, place), record))
     if not records:
         raise UsageError("The runs have none of the wanted metrics", expected=" or ".join(metrics))
-    records.sort(key=lambda record: record["order"])
-    table = pd.DataFrame(records).drop(columns="order")
-    table.attrs = settings
+    table = pd.DataFrame([record for _, record in sorted(records, key=lambda pair: pair[0])])
+    table.attrs = {"level": level, "resamples": resamples, "seed": seed}
     return table
 
 

@@ -161,7 +161,7 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
 
 
 def new_figure(
-    width: float, height: float, down: int = 1, across: int = 1, *, share_y: bool = True
+    width: float, height: float, down: int = 1, across: int = 1, *, share_x: bool = True, share_y: bool = True
 ) -> tuple[Figure, list[Axes]]:
     """Return an empty figure of a size in inches in this project's style, and its axes, row by row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -169,7 +169,7 @@ def new_figure(
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = np.atleast_1d(figure.subplots(down, across, sharex=True, sharey=share_y)).ravel().tolist()
+    axes = np.atleast_1d(figure.subplots(down, across, sharex=share_x, sharey=share_y)).ravel().tolist()
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.spines[["left", "bottom"]].set_linewidth(0.6)

@@ -183,26 +183,76 @@ def nice_ceiling(value: float) -> float:
     return next(step * power for step in (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0) if step * power >= value * (1 - 1e-9))
 
 
-def _views(example: Example, window: Window) -> _Views:
+def inputs_over_meshes(
+    examples: Sequence[Example], captions: Mapping[tuple[str, int], str] | None = None, across: int = 7
+) -> Figure:
+    """Draw each input over the front of the mesh that was made of it, all at one scale, in bands of `across`.
+
+    Args:
+        examples: At least one, in this order.
+        captions: A line under the name of a (corruption, severity), e.g. its score.
+        across: Most examples side by side; bands are of even length.
+
+    Returns:
+        A figure two columns wide; meshes in neutral clay.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    windows = common_windows(examples)
+    bands = math.ceil(len(examples) / across)
+    columns = math.ceil(len(examples) / bands)
+    lines = 1 + bool(captions)
+    cell, head = WIDTH / columns, 0.13 * lines + 0.06
+    picture = cell * windows[0].half_height / windows[0].half_width
+    height = bands * (2 * picture + head)
+    figure = Figure(figsize=(WIDTH, height))
+    FigureCanvasAgg(figure)
+    for index, (example, window) in enumerate(zip(examples, windows, strict=True)):
+        band, column = divmod(index, columns)
+        top = height - band * (2 * picture + head) - head
+        pair = [
+            figure.add_axes((column * cell / WIDTH, (top - (i + 1) * picture) / height, cell / WIDTH, picture / height))
+            for i in range(2)
+        ]
+        for ax in pair:
+            _bare(ax)
+        _show_in(pair[0], example.image, window)
+        mesh = example.prediction
+        if mesh is None or mesh.is_empty:
+            _say_in(pair[1], example.note or "no mesh")
+        else:
+            pair[1].imshow(_clay(mesh, zoomed(in_view(example.camera), window)), interpolation="antialiased")
+        caption = (captions or {}).get((example.corruption, example.severity), "")
+        title = [plain(corruption_label(example.corruption)), plain(caption)][:lines]
+        pair[0].set_title("\n".join(title), fontsize=FONT - 0.5, pad=2, linespacing=1.1)
+    return figure
+
+
+def _clay(mesh: Mesh, camera: Camera) -> Image:
+    """Render a mesh without its colours before white."""
     from robench.rendering import Lamp, Lamps, render
 
-    if example.prediction is None or example.prediction.is_empty:
-        return _Views(None, None, None, None)
-    clay = replace(example.prediction, colours=None)
     light = Lamps(
         (Lamp((0.6, 0.8, 0.8), (0.85, 0.85, 0.85)), Lamp((-0.9, 0.1, 0.5), (0.2, 0.2, 0.2))), (0.14, 0.14, 0.14)
     )
+    return render(replace(mesh, colours=None), camera, light, samples=2, background=(255, 255, 255)).colour
+
+
+def _views(example: Example, window: Window) -> _Views:
+    if example.prediction is None or example.prediction.is_empty:
+        return _Views(None, None, None, None)
+    mesh = example.prediction
     front = zoomed(in_view(example.camera), window)
     around = example.truth if example.truth is not None and not example.truth.is_empty else example.prediction
     middle = (around.vertices.min(axis=0) + around.vertices.max(axis=0)) / 2
-    white = (255, 255, 255)
     error = shade = None
     if example.truth is not None and not example.truth.is_empty:
         # Twice the pixels of the clay views: the picture is drawn smaller, which smooths its outline.
-        error, shade = surface_error(clay, example.truth, zoomed(in_view(example.camera), window, 2 * _PIXELS))
+        error, shade = surface_error(mesh, example.truth, zoomed(in_view(example.camera), window, 2 * _PIXELS))
     return _Views(
-        front=render(clay, front, light, samples=2, background=white).colour,
-        side=render(clay, from_the_side(front, middle), light, samples=2, background=white).colour,
+        front=_clay(mesh, front),
+        side=_clay(mesh, from_the_side(front, middle)),
         error=error,
         shade=shade,
     )
@@ -210,34 +260,38 @@ def _views(example: Example, window: Window) -> _Views:
 
 def _draw_row(axes: Sequence[Axes], example: Example, window: Window, view: _Views, top: float) -> None:
     for ax in axes:
-        ax.set_xticks([])
-        ax.set_yticks([])
-        for spine in ax.spines.values():
-            spine.set(linewidth=0.5, color="#BBBBBB")
-    axes[0].imshow(example.image, interpolation="antialiased")
-    axes[1].imshow(np.asarray(example.mask), cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
-    for ax in axes[:2]:
-        ax.set_facecolor("#EEEEEE")
-        ax.set_xlim(window.u - window.half_width, window.u + window.half_width)
-        ax.set_ylim(window.v + window.half_height, window.v - window.half_height)
+        _bare(ax)
+    _show_in(axes[0], example.image, window)
+    _show_in(axes[1], np.asarray(example.mask), window)
     if view.front is None or view.side is None:
         for ax in axes[2:]:
-            ax.text(
-                0.5,
-                0.5,
-                plain(example.note) or "no mesh",
-                ha="center",
-                va="center",
-                fontsize=FONT,
-                transform=ax.transAxes,
-            )
+            _say_in(ax, example.note or "no mesh")
         return
     axes[2].imshow(view.front, interpolation="antialiased")
     axes[3].imshow(view.side, interpolation="antialiased")
     if view.error is None:
-        axes[4].text(0.5, 0.5, "no ground truth", ha="center", va="center", fontsize=FONT, transform=axes[4].transAxes)
+        _say_in(axes[4], "no ground truth")
     else:
         axes[4].imshow(_error_picture(view, top), interpolation="antialiased")
+
+
+def _bare(ax: Axes) -> None:
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set(linewidth=0.5, color="#BBBBBB")
+
+
+def _show_in(ax: Axes, picture: Any, window: Window) -> None:
+    """Show the window of a picture or mask."""
+    ax.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")  # a colour picture needs no map
+    ax.set_facecolor("#EEEEEE")
+    ax.set_xlim(window.u - window.half_width, window.u + window.half_width)
+    ax.set_ylim(window.v + window.half_height, window.v - window.half_height)
+
+
+def _say_in(ax: Axes, text: str) -> None:
+    ax.text(0.5, 0.5, plain(text), ha="center", va="center", fontsize=FONT, transform=ax.transAxes)
 
 
 def _error_picture(view: _Views, top: float) -> Image:

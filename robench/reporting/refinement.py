@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,11 @@ from robench.contracts import Image
 from robench.io.files import json_text, safe_join, write_text_atomic
 from robench.io.images import read_image, write_png
 from robench.reporting.labels import interval, number
-from robench.reporting.plots import MARKERS, NORMAL, OKABE_ITO, SMALL, TWO_COLUMNS, save
+from robench.reporting.plots import MARKERS, NORMAL, OKABE_ITO, ONE_COLUMN, SMALL, TWO_COLUMNS, plain, save
 from robench.reporting.tables import Block, Cell, Column, markdown_of, to_csv
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LABELS = {
@@ -139,33 +140,66 @@ def curve_plot(curves: pd.DataFrame) -> Figure:
         curves: Of `robench.analysis.refinement.refinement_curves`.
     """
     names = [name for name in CURVES if name in set(curves["measure"])]
+    figure, axes = _panels(-(-len(names) // 2), min(2, len(names)))
     modes = list(dict.fromkeys(curves["mode"]))
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(TWO_COLUMNS, 2.1 * -(-len(names) // 2) + 0.3), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = np.atleast_1d(figure.subplots(-(-len(names) // 2), min(2, len(names)))).ravel().tolist()
     for ax, name in zip(axes, names, strict=False):
-        for index, mode in enumerate(modes):
-            rows = curves[(curves["measure"] == name) & (curves["mode"] == mode)].sort_values("iteration")
-            at, values, lo, hi = (rows[column].to_numpy(float) for column in ("iteration", "value", "lo", "hi"))
-            colour = OKABE_ITO[index]
-            ax.fill_between(at, lo, hi, color=colour, alpha=0.2, linewidth=0)
-            every = max(1, len(at) // 8)
-            style: dict[str, Any] = {"marker": MARKERS[index], "markersize": 3, "markevery": every, "linewidth": 1.1}
-            ax.plot(at, values, color=colour, label=str(mode), **style)
-        ax.set_ylabel(LABELS[name], fontsize=SMALL)
-        ax.set_xlabel("Iteration", fontsize=SMALL)
-        ax.tick_params(labelsize=SMALL, width=0.6, length=2.5)
-        ax.ticklabel_format(axis="y", useOffset=False)
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(color="#DDDDDD", linewidth=0.6)
+        _panel(ax, curves[curves["measure"] == name], name, modes)
     for ax in axes[len(names) :]:
         ax.set_visible(False)
     if len(modes) > 1:
         axes[0].legend(fontsize=NORMAL, frameon=False)
     return figure
+
+
+def protocol_plot(curves: Mapping[str, pd.DataFrame], measures: Sequence[str]) -> Figure:
+    """Draw a row a measure and a column a protocol; a row has one scale.
+
+    Args:
+        curves: Title of a column → curves of `robench.analysis.refinement.refinement_curves`.
+        measures: Of `CURVES`.
+    """
+    figure, axes = _panels(len(measures), len(curves), share="row")
+    modes = list(dict.fromkeys(mode for part in curves.values() for mode in part["mode"]))
+    for row, name in enumerate(measures):
+        for column, part in enumerate(curves.values()):
+            ax = axes[row * len(curves) + column]
+            _panel(ax, part[part["measure"] == name], name, modes)
+            if column:
+                ax.set_ylabel("")
+    if len(curves) > 1:
+        for ax, title in zip(axes, curves, strict=False):
+            ax.set_title(plain(title), fontsize=NORMAL, pad=3)
+    if len(modes) > 1:
+        axes[0].legend(fontsize=SMALL, frameon=False)
+    return figure
+
+
+def _panels(down: int, across: int, share: Literal["none", "row"] = "none") -> tuple[Figure, list[Axes]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    width = TWO_COLUMNS if across > 1 else ONE_COLUMN
+    figure = Figure(figsize=(width, 2.1 * down + 0.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, np.atleast_1d(figure.subplots(down, across, sharey=share)).ravel().tolist()
+
+
+def _panel(ax: Axes, curves: pd.DataFrame, name: str, modes: Sequence[str]) -> None:
+    """Draw one measure: a line with its band for each way of embedding."""
+    for index, mode in enumerate(modes):
+        rows = curves[curves["mode"] == mode].sort_values("iteration")
+        at, values, lo, hi = (rows[column].to_numpy(float) for column in ("iteration", "value", "lo", "hi"))
+        colour = OKABE_ITO[index]
+        ax.fill_between(at, lo, hi, color=colour, alpha=0.2, linewidth=0)
+        every = max(1, len(at) // 8)
+        style: dict[str, Any] = {"marker": MARKERS[index], "markersize": 3, "markevery": every, "linewidth": 1.1}
+        ax.plot(at, values, color=colour, label=str(mode), **style)
+    ax.set_ylabel(LABELS[name], fontsize=SMALL)
+    ax.set_xlabel("Iteration", fontsize=SMALL)
+    ax.tick_params(labelsize=SMALL, width=0.6, length=2.5)
+    ax.ticklabel_format(axis="y", useOffset=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color="#DDDDDD", linewidth=0.6)
 
 
 def before_after(cells: Sequence[Mapping[str, Any]], out: Path) -> Image | None:
