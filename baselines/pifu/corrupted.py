@@ -7,6 +7,7 @@ picture is corrupted and masked at its own size, and then resampled to the netwo
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,7 +27,6 @@ from robench.training.masks import BLANK
 
 if TYPE_CHECKING:
     from baselines.pifu.items import Item
-    from robench.contracts import Mask
     from robench.training.corrupter import Choice, Corrupter, Picture
 
 RECORD = "corruptions.json"
@@ -52,7 +52,7 @@ class CorruptedItems:
         self.tell: Callable[[str], None] = lambda text: None
         self._told: set[str] = set()
         self._telling = Lock()
-        self._clean_masks: dict[str, NDArray[np.uint8] | None] = {}
+        self._kept: dict[tuple[str, Choice], bytes | None] = {}  # masks of pictures that come again, packed
         self._threads = ThreadPoolExecutor(workers or min(_MOST_THREADS, os.cpu_count() or 1))
 
     @property
@@ -91,38 +91,44 @@ class CorruptedItems:
         assert picture.true_mask is not None  # items have masks
         if picture.true_mask.max(initial=0.0) <= BLANK:
             return item  # the person left the frame: nothing to learn from, whereas the clean picture has
-        found = self._found(sample, picture) if choice.masker else None
-        mask = picture.true_mask if found is None else found
-        ready = prepare(picture.image, np.asarray(mask, np.float32), picture.camera, self.size)
+        ready = prepare(picture.image, np.asarray(picture.true_mask, np.float32), picture.camera, self.size)
+        found = self._found(sample, choice, picture) if choice.masker else None
+        mask = ready.mask if found is None else found
         # Another name: what is kept by a picture's name must not take one for the other.
         version = f"{choice.condition}@{picture.corruption_version}"
         name = f"{item.sample_id}|{version}:{choice.severity}:{choice.seed}"
         if found is not None:
             name += f"|{choice.masker}"
-        return replace(item, sample_id=name, image=ready.image, mask=ready.mask, camera=ready.camera)
+        return replace(item, sample_id=name, image=ready.image, mask=mask, camera=ready.camera)
 
     def _masked_clean(self, item: Item, choice: Choice) -> Item:
-        """Return a clean item with the masker's mask, which is made once: the picture is always the same."""
-        if item.sample_id not in self._clean_masks:
-            sample = self._samples[item.sample_id]
-            try:
-                picture = self.corrupter.picture(sample, choice)
-            except UsageError as error:
-                self._tell_once(choice.condition, f"{error} It is shown with its true mask, and so are others like it.")
-                return item
-            found = self._found(sample, picture)
-            ready = None if found is None else prepare(picture.image, found, picture.camera, self.size)
-            self._clean_masks[item.sample_id] = None if ready is None else ready.mask
-        mask = self._clean_masks[item.sample_id]
+        try:
+            mask = self._found(self._samples[item.sample_id], choice)
+        except UsageError as error:
+            self._tell_once(choice.condition, f"{error} It is shown with its true mask, and so are others like it.")
+            return item
         return item if mask is None else replace(item, sample_id=f"{item.sample_id}|{choice.masker}", mask=mask)
 
-    def _found(self, sample: Sample, picture: Picture) -> Mask | None:
-        """Return the masker's mask of a picture, or None where it has none."""
+    def _found(self, sample: Sample, choice: Choice, picture: Picture | None = None) -> NDArray[np.uint8] | None:
+        """Return the masker's mask at the network's size, or None where it has none; made once for what comes again.
+
+        Raises:
+            UsageError: If the picture, where it is not given, cannot be made.
+        """
+        key = (sample.sample_id, choice)
+        if key in self._kept:
+            kept = self._kept[key]
+            return None if kept is None else np.frombuffer(zlib.decompress(kept), np.uint8).reshape(self.size, -1)
+        picture = picture or self.corrupter.picture(sample, choice)
+        found = None
         try:
-            return self.corrupter.mask(sample, picture)
+            mask = self.corrupter.mask(sample, picture)
+            found = prepare(picture.image, mask, picture.camera, self.size).mask
         except UsageError as error:
             self._tell_once("", f"{error} It is shown with its true mask instead, and so are others like it.")
-            return None
+        if choice.severity == 0 or (self.corrupter.masking is not None and self.corrupter.masking.draws):
+            self._kept[key] = None if found is None else zlib.compress(found.tobytes(), 1)
+        return found
 
     def _tell_once(self, kind: str, text: str) -> None:
         with self._telling:

@@ -92,7 +92,7 @@ class Corrupter:
         """Return what the masks depend on besides the pictures, as plain values; None for true masks alone."""
         if self._maskers is None or self.masking is None:
             return None
-        return {**self._maskers.identity, "share": self.masking.share}
+        return {**self._maskers.identity, "share": self.masking.share, "draws": self.masking.draws}
 
     def refuse_unable(self, samples: Sequence[Sample]) -> None:
         """Check, before any work, that every sample has what every corruption needs.
@@ -109,7 +109,7 @@ class Corrupter:
             sample_id: The sample's id.
             turn: Names the time at which the sample is shown; equal turns give equal pictures.
         """
-        masker = self._masker(sample_id, turn)
+        masker, turn = self._masker(sample_id, turn)
         rng = generator(self.seed, sample_id, "training-picture", turn)
         # Always three numbers, so that a change of shares moves no other draw.
         place, level, seed = float(rng.random()), float(rng.random()), int(rng.integers(2**31))
@@ -119,12 +119,19 @@ class Corrupter:
         severities = slot.cell.severities
         return Choice(slot.cell.corruption, severities[int(level * len(severities))], seed, masker)
 
-    def _masker(self, sample_id: str, turn: str) -> str:
-        """Draw whose mask is shown, by a generator of its own: pictures are those of a training without masks."""
+    def _masker(self, sample_id: str, turn: str) -> tuple[str, str]:
+        """Draw whose mask is shown, and which turn's picture.
+
+        By a generator of its own: what is shown with its true mask is what a training without masks shows.
+        """
         if self.masking is None:
-            return ""
-        place = float(generator(self.seed, sample_id, "training-mask", turn).random())
-        return self.masking.masker if place < self.masking.share else ""
+            return "", turn
+        rng = generator(self.seed, sample_id, "training-mask", turn)
+        place, which = float(rng.random()), float(rng.random())
+        if place >= self.masking.share:
+            return "", turn
+        draws = self.masking.draws
+        return self.masking.masker, f"masked {int(which * draws)}" if draws else turn
 
     def picture(self, sample: Sample, choice: Choice) -> Picture:
         """Make a picture; camera and true mask follow it.

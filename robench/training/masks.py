@@ -3,9 +3,10 @@
 In evaluation a model is mostly given the mask that a masker finds in the corrupted picture; in training it sees the
 true one. This shows a share of the pictures as in evaluation::
 
-    masks: {masker: u2netp-anny, share: 0.5}
+    masks: {masker: u2netp-anny, share: 0.5, draws: 4}
 
-The share is of all pictures, clean ones included.
+The share is of all pictures, clean ones included. With ``draws`` a sample has that many pictures for which the masker
+is asked, at random one of them each time: a slow network is asked once for each.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from robench.errors import SampleFailure, UsageError
 if TYPE_CHECKING:
     from robench.engine.cells import Picture
 
-_EXPECTED = "such as {masker: u2netp-anny, share: 0.5}"
+_EXPECTED = "such as {masker: u2netp-anny, share: 0.5} and perhaps draws: 4"
 BLANK = 1 / 255
 """A mask that is nowhere above this shows nobody."""
 
@@ -35,14 +36,18 @@ class Masking:
     Attributes:
         masker: A name of ``robench list maskers``.
         share: Of all pictures, in (0, 1].
+        draws: Pictures of a sample that are shown with the masker's mask; 0 for a new one each time.
     """
 
     masker: str
     share: float
+    draws: int = 0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.share) and 0 < self.share <= 1):
             raise _wrong("share", self.share, "a share of the pictures, above 0 and up to 1")
+        if self.draws < 0:
+            raise _wrong("draws", self.draws, "0 or more")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, which `from_value` reads."""
@@ -55,14 +60,16 @@ class Masking:
         Raises:
             UsageError: If it is not understood, or the share is not possible.
         """
-        if not isinstance(value, Mapping) or set(value) != {"masker", "share"}:
+        if not isinstance(value, Mapping) or not {"masker", "share"} <= set(value) <= {"masker", "share", "draws"}:
             raise _wrong("a value", value, _EXPECTED)
-        masker, share = value["masker"], value["share"]
+        masker, share, draws = value["masker"], value["share"], value.get("draws", 0)
         if not isinstance(masker, str) or not masker:
             raise _wrong("masker", masker, "a name of `robench list maskers`")
         if isinstance(share, bool) or not isinstance(share, int | float):
             raise _wrong("share", share, "a number")
-        return cls(masker, float(share))
+        if type(draws) is not int:
+            raise _wrong("draws", draws, "a whole number")
+        return cls(masker, float(share), draws)
 
 
 def _wrong(name: str, value: Any, expected: str) -> UsageError:

@@ -103,6 +103,23 @@ def test_a_clean_picture_is_masked_once(left, people, items, tmp_path):
     assert not (tmp_path / RECORD).exists()
 
 
+def test_with_draws_a_picture_is_masked_once_and_looks_the_same_again(left, people, items, tmp_path):
+    """Kept masks are those that are made anew, by a second one that has kept nothing."""
+    config = replace(CONFIG, masks=Masking("left", 1.0, 2))
+    fresh, many = shown(config, people, tmp_path), [items[0]] * 12
+    show = CorruptedItems(fresh.corrupter, people, config.network.image_size, workers=1)
+    show(many, [str(i) for i in range(12)])
+    calls = Left.calls
+    turns = [str(i) for i in range(100, 112)]
+    again = show(many, turns)
+    assert Left.calls == calls
+    assert calls == len(set(show.choices(many, turns))) == 2
+    for one, other in zip(again, fresh(many, turns), strict=True):
+        assert one.sample_id == other.sample_id
+        np.testing.assert_array_equal(one.mask, other.mask)
+        np.testing.assert_array_equal(one.image, other.image)
+
+
 def test_batches_are_pure_and_do_not_depend_on_threads(left, people, items, tmp_path):
     one = shown(CONFIG, people, tmp_path)
     other = CorruptedItems(one.corrupter, people, CONFIG.network.image_size, workers=5)
@@ -128,9 +145,10 @@ def test_nobody_found_is_shown_with_the_true_mask_and_told_once(left, people, it
 
 
 def test_a_run_keeps_whose_masks_it_saw_and_resumes_exactly(left, people, tmp_path, monkeypatch):
-    config = replace(CONFIG, batch=2, steps=6, colour_steps=0, save_every=2, val_every=6)
+    masks = Masking("left", 0.5, 2)
+    config = replace(CONFIG, masks=masks, batch=2, steps=6, colour_steps=0, save_every=2, val_every=6)
     whole = load_weights(fit(config, people[:2], people[2:], tmp_path / "whole", {}))
-    identity = {"name": "left", "version": "3", "weights": "sha256:ab", "share": 0.5}
+    identity = {"name": "left", "version": "3", "weights": "sha256:ab", "share": 0.5, "draws": 2}
     assert whole.provenance["masks"] == read_json(tmp_path / "whole" / "masks.json") == identity
     assert whole.provenance["corruptions"] == read_json(tmp_path / "whole" / RECORD)
     assert TrainConfig.from_mapping(whole.provenance["options"]) == config
@@ -164,7 +182,7 @@ def test_a_run_keeps_whose_masks_it_saw_and_resumes_exactly(left, people, tmp_pa
 
 def test_the_shipped_recipe_is_the_one_without_masks_but_for_them():
     masked = read_train_config(CONFIGS / "mini-corruptions-masks.yaml", TrainConfig)
-    assert masked.masks == Masking("u2netp-anny", 0.5)
+    assert masked.masks == Masking("u2netp-anny", 0.5, 4)
     assert replace(masked, masks=None) == read_train_config(CONFIGS / "mini-corruptions.yaml", TrainConfig)
 
 

@@ -37,8 +37,8 @@ def samples(people):
 
 
 def test_what_is_written_is_read_again():
-    masking = Masking.from_value({"masker": "u2netp-anny", "share": 1})
-    assert masking == Masking("u2netp-anny", 1.0)
+    assert Masking.from_value({"masker": "u2netp-anny", "share": 1}) == Masking("u2netp-anny", 1.0, 0)
+    masking = Masking.from_value({"masker": "u2netp-anny", "share": 0.5, "draws": 4})
     assert Masking.from_value(json.loads(json.dumps(masking.to_json()))) == masking
 
 
@@ -48,6 +48,9 @@ def test_what_is_written_is_read_again():
         ("u2netp-anny", "expected such as"),
         ({"masker": "u2netp-anny"}, "expected such as"),
         ({"masker": "u2netp-anny", "share": 0.5, "level": 1}, "expected such as"),
+        ({"masker": "given", "share": 0.5, "draws": -1}, "0 or more"),
+        ({"masker": "given", "share": 0.5, "draws": 1.5}, "a whole number"),
+        ({"masker": "given", "share": 0.5, "draws": True}, "a whole number"),
         ({"masker": 3, "share": 0.5}, "masker that cannot be"),
         ({"masker": "", "share": 0.5}, "masker that cannot be"),
         ({"masker": "given", "share": "half"}, "expected a number"),
@@ -89,6 +92,20 @@ def test_masks_move_no_other_draw_and_those_without_are_as_ever():
     assert Corrupter(None, 7, Masking("given", 1.0)).draw("s0", "x") == Choice("clean", 0, 0, "given")
 
 
+def test_with_draws_few_pictures_of_a_sample_are_masked_and_the_rest_are_new():
+    plain, masked = Corrupter(MIXING, 7), Corrupter(MIXING, 7, Masking("given", 0.5, 3))
+    turns = [f"shape {t}" for t in range(300)]
+    after = {turn: masked.draw("s0", turn) for turn in turns}
+    kinds = [choice for choice in after.values() if choice.masker]
+    assert 100 < len(kinds) < 200
+    assert len(set(kinds)) == 3
+    assert min(kinds.count(kind) for kind in set(kinds)) > 25
+    assert {choice for choice in after.values() if choice.masker} != {masked.draw("s1", turn) for turn in turns}
+    for turn, choice in after.items():
+        if not choice.masker:
+            assert choice == plain.draw("s0", turn)
+
+
 @pytest.mark.parametrize("condition", ["clean", "color_quant", "camera_roll"])
 def test_a_mask_is_the_one_of_evaluation(samples, condition, tmp_path):
     """Made by the engine's own way for a cell, with the masker on two threads as there."""
@@ -117,6 +134,7 @@ def test_a_mask_is_the_one_of_evaluation(samples, condition, tmp_path):
         "version": masker.card.version,
         "weights": f"sha256:{sha256_file(SHIPPED / 'u2netp-anny.onnx')}",
         "share": 0.5,
+        "draws": 0,
     }
 
 
