@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-
 from baselines.fusion.checkpoint import FusionWeights, load_fusion, save_fusion, write_places
 from baselines.fusion.config import Manner, Variant
 from baselines.fusion.items import PriorCache, picture_key
@@ -17,31 +14,18 @@ from baselines.fusion.network import FusionNet
 from baselines.fusion.predict import matching_encoders
 from baselines.fusion.train_config import MINI, FusionTrainConfig
 from baselines.fusion.training import FusionRun
-from baselines.pifu.adaptation import adapting, finished, history, items_of, lesson_batch
 from baselines.pifu.colour import ColourNet
 from baselines.pifu.items import Batch, Item
 from baselines.pifu.network import ShapeNet
 from baselines.pifu.run_log import RunLog
 from baselines.pifu.training import resolve_device
 from robench.io.files import make_folder
-from robench.training.lessons import Adapted, Lesson
+
+from baselines.pifu.adaptation import adapting, finished, history, items_of, lesson_batch
+from robench.training.lessons import Adapted, AdaptJob
 
 
-def adapt(
-    variant: Variant,
-    protocol: Manner,
-    weights: Path,
-    batches: Sequence[Sequence[Lesson]],
-    out: Path,
-    *,
-    lr: float,
-    epochs: int,
-    seed: int,
-    device: str,
-    held_out: Sequence[Lesson],
-    facts: Mapping[str, Any],
-    scratch: Path,
-) -> Adapted:
+def adapt(variant: Variant, protocol: Manner, weights: Path, job: AdaptJob) -> Adapted:
     """Adapt a fusion of a variant and protocol; see `robench.training.lessons.Adaptable`.
 
     Raises:
@@ -49,19 +33,19 @@ def adapt(
         EnvironmentNotReady: If weights, a frozen network or the device are not there.
         Mismatch: If a frozen network found is not the one that the checkpoint was trained with.
     """
-    base, target = load_fusion(weights, variant, protocol), resolve_device(device)
+    base, target = load_fusion(weights, variant, protocol), resolve_device(job.device)
     encoders = matching_encoders(base, target, weights)
     said = {**base.provenance.get("options", {}), "base": MINI}  # which is not read: the base is the checkpoint
     said.pop("network", None)
     trained = FusionTrainConfig.from_mapping(said)
     trained = replace(trained, fusion=base.net.fusion, network=base.net.config)
-    config = adapting(trained, batches, lr=lr, epochs=epochs, seed=seed)
-    items, checks = items_of(batches, config, scratch), items_of([held_out], config, scratch)[0]
-    make_folder(out)
-    with RunLog(out / "log.jsonl", False) as log:
+    config = adapting(trained, job)
+    items, checks = items_of(job.batches, config, job.scratch), items_of([job.held_out], config, job.scratch)[0]
+    make_folder(job.out)
+    with RunLog(job.out / "log.jsonl", False) as log:
         flat = [item for batch in items for item in batch]
-        run = FusionAdaptRun(config, out, target, log, flat, checks, dict(facts), None, encoders=encoders)
-        run.begin(base, items, scratch)
+        run = FusionAdaptRun(config, job.out, target, log, flat, checks, dict(job.facts), None, encoders=encoders)
+        run.begin(base, items, job.scratch)
         return finished(run, base.sha256)
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from baselines.pifu.adapter import OPTIONS, PifuBase
 from robench.contracts import Card, OpenReport
 from robench.errors import EnvironmentNotReady
+
+from baselines.pifu.adapter import OPTIONS, PifuBase
 
 if TYPE_CHECKING:
     from baselines.fusion.config import Manner, Variant
     from baselines.pifu.golden import ParityLine
     from baselines.pifu.rays import Precision
-    from robench.training.lessons import Adapted, Lesson
+
+    from robench.training.lessons import Adapted, AdaptJob
 
 _REFERENCE = "Fantini, Li, Liu, Potential of 2D Priors for Improving Robustness of Ill-Posed 3D Reconstruction, 2023"
 
@@ -113,11 +114,11 @@ class PifuFusion(PifuBase):
             )
         return weights
 
-    def adapt(self, weights: Path | None, batches: Sequence[Sequence[Lesson]], out: Path, **settings: Any) -> Adapted:
+    def adapt(self, weights: Path | None, job: AdaptJob) -> Adapted:
         """Adapt a checkpoint; see `baselines.fusion.adaptation.adapt` and `robench.training.lessons.Adaptable`."""
         from baselines.fusion.adaptation import adapt
 
-        return adapt(self.variant, self.protocol, self.weights_of(weights), batches, out, **settings)
+        return adapt(self.variant, self.protocol, self.weights_of(weights), job)
 
     def parity(self, golden: Path) -> list[ParityLine]:
         """Compare the implementation with a file of golden values; see `baselines.fusion.parity.parity`."""

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from baselines.pifu.checkpoint import Weights, load_weights, save_weights
 from baselines.pifu.colour import ColourNet
 from baselines.pifu.inputs import prepare
@@ -27,10 +26,11 @@ from baselines.pifu.sampling import Pool, choose, load_pool
 from baselines.pifu.train_config import TrainConfig
 from baselines.pifu.train_state import STATE_FILE
 from baselines.pifu.training import MODEL_FILE, SHAPE_FILE, Run, resolve_device
-from robench import rng as seeds
 from robench.errors import UsageError
 from robench.io.files import make_folder
-from robench.training.lessons import Adapted, Lesson
+
+from robench import rng as seeds
+from robench.training.lessons import Adapted, AdaptJob, Lesson
 
 HISTORY = "adapted"
 """Key of a checkpoint's provenance: a list of what it was adapted by, the first adaptation first."""
@@ -38,19 +38,7 @@ _POINTS, _POOL = 5000, 100_000  # as published, for weights that do not say how 
 _NEVER = 10**9
 
 
-def adapt(
-    weights: Path,
-    batches: Sequence[Sequence[Lesson]],
-    out: Path,
-    *,
-    lr: float,
-    epochs: int,
-    seed: int,
-    device: str,
-    held_out: Sequence[Lesson],
-    facts: Mapping[str, Any],
-    scratch: Path,
-) -> Adapted:
+def adapt(weights: Path, job: AdaptJob) -> Adapted:
     """Adapt PIFu; see `robench.training.lessons.Adaptable`.
 
     Raises:
@@ -60,44 +48,38 @@ def adapt(
     base = load_weights(weights)
     said = base.provenance.get("options")
     trained = TrainConfig.from_mapping(said) if said else TrainConfig(points=_POINTS, pool=_POOL)
-    config = adapting(replace(trained, network=base.config), batches, lr=lr, epochs=epochs, seed=seed)
-    items, checks = items_of(batches, config, scratch), items_of([held_out], config, scratch)[0]
-    make_folder(out)
-    with RunLog(out / "log.jsonl", False) as log:
-        run = AdaptRun(
-            config, out, resolve_device(device), log, [i for b in items for i in b], checks, dict(facts), None
-        )
+    config = adapting(replace(trained, network=base.config), job)
+    items, checks = items_of(job.batches, config, job.scratch), items_of([job.held_out], config, job.scratch)[0]
+    make_folder(job.out)
+    with RunLog(job.out / "log.jsonl", False) as log:
+        flat = [item for batch in items for item in batch]
+        run = AdaptRun(config, job.out, resolve_device(job.device), log, flat, checks, dict(job.facts), None)
         run.base, run.batches = base, items
         return finished(run, base.sha256)
 
 
-def adapting(
-    trained: TrainConfig, batches: Sequence[Sequence[Lesson]], *, lr: float, epochs: int, seed: int
-) -> TrainConfig:
+def adapting(trained: TrainConfig, job: AdaptJob) -> TrainConfig:
     """Return the options of an adaptation: Adam at a constant rate, nothing averaged, clipped or augmented.
 
     Args:
         trained: Options of the training that the weights are of: number and spread of points, precision.
-        batches: At least one lesson each, all of one size.
-        lr: Learning rate.
-        epochs: How often the batches are gone through.
-        seed: Of the points drawn.
+        job: Its batches have at least one lesson each, all as many.
 
     Raises:
         UsageError: If a number is not possible, or batches differ in size.
     """
-    sizes = {len(batch) for batch in batches}
+    sizes = {len(batch) for batch in job.batches}
     if len(sizes) > 1 or 0 in sizes:
         raise UsageError("Batches to adapt on must be of one size", got=", ".join(map(str, sorted(sizes))))
-    if not (np.isfinite(lr) and lr > 0) or epochs < 1:
-        raise UsageError("An adaptation needs a learning rate above 0 and an epoch", got=f"{lr:g} and {epochs}")
+    if not (np.isfinite(job.lr) and job.lr > 0) or job.epochs < 1:
+        raise UsageError("An adaptation needs a learning rate above 0 and an epoch", got=f"{job.lr:g} and {job.epochs}")
     return replace(
         trained,
-        seed=seed,
-        steps=max(len(batches) * epochs, 1),
+        seed=job.seed,
+        steps=max(len(job.batches) * job.epochs, 1),
         batch=max(sizes, default=1),
         optimizer="adam",
-        lr=lr,
+        lr=job.lr,
         schedule="steps",
         milestones=(),
         warmup=0,

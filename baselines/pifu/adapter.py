@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from baselines.pifu.golden import ParityLine
     from baselines.pifu.predict import Predictor
     from baselines.pifu.rays import Precision
-    from robench.training.lessons import Adapted, Lesson
+
+    from robench.training.lessons import Adapted, AdaptJob
 
 MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / "pifu-mini.safetensors"
 OPTIONS = {
@@ -131,35 +132,11 @@ def _shipped_facts(path: Path) -> dict[str, Any]:
 class AdaptsShape:
     """Gives a model `robench.training.lessons.Adaptable`: its shape net can be tuned on few pictures."""
 
-    def adapt(
-        self,
-        weights: Path | None,
-        batches: Sequence[Sequence[Lesson]],
-        out: Path,
-        *,
-        lr: float,
-        epochs: int,
-        seed: int,
-        device: str,
-        held_out: Sequence[Lesson],
-        facts: Mapping[str, Any],
-        scratch: Path,
-    ) -> Adapted:
+    def adapt(self, weights: Path | None, job: AdaptJob) -> Adapted:
         """Adapt, from the weights that `open` would load; see `baselines.pifu.adaptation.adapt`."""
         from baselines.pifu.adaptation import adapt
 
-        return adapt(
-            self.weights_of(weights),
-            batches,
-            out,
-            lr=lr,
-            epochs=epochs,
-            seed=seed,
-            device=device,
-            held_out=held_out,
-            facts=facts,
-            scratch=scratch,
-        )
+        return adapt(self.weights_of(weights), job)
 
     def weights_of(self, weights: Path | None) -> Path:
         """Return the file or folder of the weights to load."""

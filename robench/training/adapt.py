@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import robench
-from robench import registry
 from robench.engine.model_options import configure
 from robench.errors import UsageError
 from robench.io.adaptation_files import FORMAT, RECORD, write_curve
 from robench.io.files import json_text, read_json, safe_join, sha256_file, write_json_atomic
-from robench.training.lessons import Adaptable, Adapted, Lesson
 from robench.training.overlap import refuse_people_of, refuse_test_people, subjects_of
 from robench.training.sources import Source, deal, lesson_of, open_source
+
+import robench
+from robench import registry
+from robench.training.lessons import Adaptable, Adapted, AdaptJob, Lesson
 
 _SCRATCH = "work"
 
@@ -256,18 +257,19 @@ class _Runner:
     scratch: Path
 
     def __call__(self, count: int, lr: float, out: Path, facts: dict[str, Any]) -> Adapted:
-        return self.model.adapt(
-            self.options.checkpoint,
-            self.batches[:count],
-            out,
+        options = self.options
+        job = AdaptJob(
+            batches=self.batches[:count],
+            out=out,
             lr=lr,
-            epochs=self.options.epochs,
-            seed=self.options.seed,
-            device=self.options.device,
+            epochs=options.epochs,
+            seed=options.seed,
+            device=options.device,
             held_out=self.held_out,
             facts=facts,
             scratch=self.scratch,
         )
+        return self.model.adapt(options.checkpoint, job)
 
 
 def _choose_rate(

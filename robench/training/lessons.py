@@ -44,36 +44,43 @@ class Adapted:
     error: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class AdaptJob:
+    """What a model is to learn, and how.
+
+    Attributes:
+        batches: As many lessons each, a step of Adam a batch, in their order; without any the checkpoint is written as
+            it is.
+        out: Folder of the new checkpoint.
+        lr: Learning rate, constant.
+        epochs: How often the batches are gone through.
+        seed: Of what is drawn.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+        held_out: Lessons to judge by, not to learn from.
+        facts: JSON-able; the checkpoint says them of its making.
+        scratch: Folder for what several adaptations share.
+    """
+
+    batches: Sequence[Sequence[Lesson]]
+    out: Path
+    lr: float
+    epochs: int
+    seed: int
+    device: str
+    held_out: Sequence[Lesson]
+    facts: Mapping[str, Any]
+    scratch: Path
+
+
 @runtime_checkable
 class Adaptable(Protocol):
     """What a `Reconstructor` may have besides: it can be tuned on a few pictures with ground truth."""
 
-    def adapt(
-        self,
-        weights: Path | None,
-        batches: Sequence[Sequence[Lesson]],
-        out: Path,
-        *,
-        lr: float,
-        epochs: int,
-        seed: int,
-        device: str,
-        held_out: Sequence[Lesson],
-        facts: Mapping[str, Any],
-        scratch: Path,
-    ) -> Adapted:
-        """Take one step of Adam a batch, in their order, and write a checkpoint; what is frozen stays so.
+    def adapt(self, weights: Path | None, job: AdaptJob) -> Adapted:
+        """Take the steps of a job and write a checkpoint; what is frozen stays so.
 
         Args:
             weights: Checkpoint to start from; None for the model's own.
-            batches: As many lessons each; without any the checkpoint is written as it is.
-            out: Folder of the new checkpoint.
-            lr: Learning rate, constant.
-            epochs: How often the batches are gone through.
-            seed: Of what is drawn.
-            device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
-            held_out: Lessons to judge by, not to learn from.
-            facts: JSON-able; the checkpoint says them of its making.
-            scratch: Folder for what several adaptations share.
+            job: What to learn.
         """
         ...

@@ -8,16 +8,16 @@ from typing import Any
 import fusion_scenes as scenes
 import pytest
 import torch
-from safetensors.torch import load_file
-
-from baselines.fusion import PifuClipAdd, PifuExperts
 from baselines.fusion.checkpoint import load_fusion
 from baselines.fusion.training import FusionRun
-from baselines.pifu.adaptation import HISTORY
 from baselines.pifu.training import fit
 from robench.errors import EnvironmentNotReady, UsageError
 from robench.io.images import read_image, read_mask
-from robench.training.lessons import Adaptable, Lesson
+from safetensors.torch import load_file
+
+from baselines.fusion import PifuClipAdd, PifuExperts
+from baselines.pifu.adaptation import HISTORY
+from robench.training.lessons import Adaptable, AdaptJob, Lesson
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"experts": experts, "lessons": lessons, "base": base}
 
 
-def adapted(model: Any, weights: Path, batches: Any, out: Path, **changes: Any) -> Any:
+def adapted(model: Any, weights: Path | None, batches: Any, out: Path, **changes: Any) -> Any:
     how = {"lr": 1e-3, "epochs": 1, "seed": 0, "device": "cpu", "held_out": (), "facts": {"batches": len(batches)}}
-    return model.adapt(weights, batches, out, **{**how, "scratch": out.parent / "work", **changes})
+    return model.adapt(weights, AdaptJob(batches, out, **{**how, "scratch": out.parent / "work", **changes}))
 
 
 def test_the_frozen_filter_stays_and_the_rest_learns(world: dict[str, Any], tmp_path: Path) -> None:
@@ -104,6 +104,6 @@ def test_what_does_not_fit_is_refused(world: dict[str, Any], tmp_path: Path) -> 
     with pytest.raises(UsageError, match="pifu-experts"):
         adapted(PifuClipAdd(), world["experts"], [world["lessons"][:1]], tmp_path / "a")
     with pytest.raises(EnvironmentNotReady, match="'pifu-experts' ships no weights"):
-        PifuExperts().adapt(None, [world["lessons"][:1]], tmp_path / "a")
+        adapted(PifuExperts(), None, [world["lessons"][:1]], tmp_path / "a")
     with pytest.raises(UsageError, match="another protocol"):
         adapted(PifuExperts(protocol="as-coded"), world["experts"], [world["lessons"][:1]], tmp_path / "a")

@@ -6,18 +6,18 @@ import numpy as np
 import pifu_scenes as scenes
 import pytest
 import torch
-from test_pifu_training import TINY
-
-from baselines.pifu.adaptation import HISTORY, adapt, adapting, items_of, lesson_batch
-from baselines.pifu.adapter import Pifu, PifuMini
 from baselines.pifu.checkpoint import load_weights, save_weights
 from baselines.pifu.training import fit
 from robench.contracts import Reconstruction, Request
 from robench.errors import EnvironmentNotReady, UsageError
 from robench.io.images import read_image, read_mask
 from robench.training.corrupter import Choice, Corrupter
-from robench.training.lessons import Adaptable, Lesson
 from robench.training.mixing import Mixing
+from test_pifu_training import TINY
+
+from baselines.pifu.adaptation import HISTORY, adapt, adapting, items_of, lesson_batch
+from baselines.pifu.adapter import Pifu, PifuMini
+from robench.training.lessons import Adaptable, AdaptJob, Lesson
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,13 @@ def lessons(people):
     return found
 
 
-def run(weights, batches, out, **changes):
+def job(batches, out, **changes):
     how = {"lr": 7e-4, "epochs": 1, "seed": 0, "device": "cpu", "held_out": (), "facts": {"batches": len(batches)}}
-    return adapt(weights, batches, out, **{**how, "scratch": out.parent / "work", **changes})
+    return AdaptJob(batches, out, **{**how, "scratch": out.parent / "work", **changes})
+
+
+def run(weights, batches, out, **changes):
+    return adapt(weights, job(batches, out, **changes))
 
 
 def states(path):
@@ -77,7 +81,7 @@ def test_a_step_is_the_one_written_out_here(base, lessons, tmp_path):
     """Independently: the loss of the batch by the network's own parts, one step of torch's Adam."""
     made = run(base, [lessons[:2]], tmp_path / "a")
     weights = load_weights(base)
-    config = adapting(replace(TINY, steps=30), [lessons[:2]], lr=7e-4, epochs=1, seed=0)
+    config = adapting(replace(TINY, steps=30), job([lessons[:2]], tmp_path))
     batch = lesson_batch(items_of([lessons[:2]], config, tmp_path / "work"), config, 0)
     net = weights.shape.train()
     optimizer = torch.optim.Adam(net.parameters(), lr=7e-4)
@@ -136,7 +140,7 @@ def test_what_was_cut_off_is_begun_anew(base, lessons, tmp_path):
 
 
 def test_points_follow_a_rolled_picture(base, lessons, tmp_path):
-    config = adapting(TINY, [lessons[3:]], lr=7e-4, epochs=1, seed=0)
+    config = adapting(TINY, job([lessons[3:]], tmp_path))
     batch = lesson_batch(items_of([lessons[3:]], config, tmp_path), config, 0)
     for image, points, labels in zip(batch.images, batch.points, batch.targets, strict=True):
         u, v = np.rint((points[:2, labels[0] > 0] + 1) * 16 - 0.5).astype(int)
@@ -152,9 +156,8 @@ def test_official_weights_become_a_checkpoint_of_ours(base, lessons, people, tmp
     folder.mkdir()
     torch.save(source.shape.state_dict(), folder / "net_G")
     (folder / "pifu.json").write_text(source.config.to_json())
-    out = tmp_path / "a"
-    how = {"lr": 1e-6, "epochs": 1, "seed": 0, "device": "cpu", "held_out": (), "facts": {}, "scratch": tmp_path / "w"}
-    made = Pifu().adapt(folder, [lessons[:1]], out, **how)
+    asked = job([lessons[:1]], tmp_path / "a", lr=1e-6)
+    made = Pifu().adapt(folder, asked)
     model = Pifu(resolution=16)
     assert model.open("cpu", made.weights).checkpoint_sha256 != made.base_sha256
     sample = people[0]
@@ -163,7 +166,7 @@ def test_official_weights_become_a_checkpoint_of_ours(base, lessons, people, tmp
     (found,) = model.reconstruct([request])
     assert isinstance(found, Reconstruction) or found.kind == "degenerate"
     with pytest.raises(EnvironmentNotReady, match="ships no weights"):
-        Pifu().adapt(None, [lessons[:1]], out, **how)
+        Pifu().adapt(None, asked)
 
 
 def test_only_models_that_can_say_so():
