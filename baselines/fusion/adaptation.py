@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+
 from baselines.fusion.checkpoint import FusionWeights, load_fusion, save_fusion, write_places
 from baselines.fusion.config import Manner, Variant
 from baselines.fusion.items import PriorCache, picture_key
@@ -14,14 +15,13 @@ from baselines.fusion.network import FusionNet
 from baselines.fusion.predict import matching_encoders
 from baselines.fusion.train_config import MINI, FusionTrainConfig
 from baselines.fusion.training import FusionRun
+from baselines.pifu.adaptation import adapting, finished, history, items_of, lesson_batch
 from baselines.pifu.colour import ColourNet
 from baselines.pifu.items import Batch, Item
 from baselines.pifu.network import ShapeNet
 from baselines.pifu.run_log import RunLog
 from baselines.pifu.training import resolve_device
 from robench.io.files import make_folder
-
-from baselines.pifu.adaptation import adapting, finished, history, items_of, lesson_batch
 from robench.training.lessons import Adapted, AdaptJob
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from baselines.pifu.adapter import OPTIONS, PifuBase
 from robench.contracts import Card, OpenReport
 from robench.errors import EnvironmentNotReady
-
-from baselines.pifu.adapter import OPTIONS, PifuBase
 
 if TYPE_CHECKING:
     from baselines.fusion.config import Manner, Variant
     from baselines.pifu.golden import ParityLine
     from baselines.pifu.rays import Precision
-
     from robench.training.lessons import Adapted, AdaptJob
 
 _REFERENCE = "Fantini, Li, Liu, Potential of 2D Priors for Improving Robustness of Ill-Posed 3D Reconstruction, 2023"

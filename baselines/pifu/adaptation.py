@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from baselines.pifu.checkpoint import Weights, load_weights, save_weights
 from baselines.pifu.colour import ColourNet
 from baselines.pifu.inputs import prepare
@@ -26,10 +27,9 @@ from baselines.pifu.sampling import Pool, choose, load_pool
 from baselines.pifu.train_config import TrainConfig
 from baselines.pifu.train_state import STATE_FILE
 from baselines.pifu.training import MODEL_FILE, SHAPE_FILE, Run, resolve_device
+from robench import rng as seeds
 from robench.errors import UsageError
 from robench.io.files import make_folder
-
-from robench import rng as seeds
 from robench.training.lessons import Adapted, AdaptJob, Lesson
 
 HISTORY = "adapted"

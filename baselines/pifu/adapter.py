@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from baselines.pifu.golden import ParityLine
     from baselines.pifu.predict import Predictor
     from baselines.pifu.rays import Precision
-
     from robench.training.lessons import Adapted, AdaptJob
 
 MINI_WEIGHTS = Path(__file__).parents[1] / "weights" / "pifu-mini.safetensors"

@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import robench
+from robench import registry
 from robench.engine.model_options import configure
 from robench.errors import UsageError
 from robench.io.adaptation_files import FORMAT, RECORD, write_curve
 from robench.io.files import json_text, read_json, safe_join, sha256_file, write_json_atomic
+from robench.training.lessons import Adaptable, Adapted, AdaptJob, Lesson
 from robench.training.overlap import refuse_people_of, refuse_test_people, subjects_of
 from robench.training.sources import Source, deal, lesson_of, open_source
-
-import robench
-from robench import registry
-from robench.training.lessons import Adaptable, Adapted, AdaptJob, Lesson
 
 _SCRATCH = "work"
 

@@ -8,15 +8,15 @@ from typing import Any
 import fusion_scenes as scenes
 import pytest
 import torch
-from baselines.fusion.checkpoint import load_fusion
-from baselines.fusion.training import FusionRun
-from baselines.pifu.training import fit
-from robench.errors import EnvironmentNotReady, UsageError
-from robench.io.images import read_image, read_mask
 from safetensors.torch import load_file
 
 from baselines.fusion import PifuClipAdd, PifuExperts
+from baselines.fusion.checkpoint import load_fusion
+from baselines.fusion.training import FusionRun
 from baselines.pifu.adaptation import HISTORY
+from baselines.pifu.training import fit
+from robench.errors import EnvironmentNotReady, UsageError
+from robench.io.images import read_image, read_mask
 from robench.training.lessons import Adaptable, AdaptJob, Lesson
 
 

@@ -6,18 +6,18 @@ import numpy as np
 import pifu_scenes as scenes
 import pytest
 import torch
+from test_pifu_training import TINY
+
+from baselines.pifu.adaptation import HISTORY, adapt, adapting, items_of, lesson_batch
+from baselines.pifu.adapter import Pifu, PifuMini
 from baselines.pifu.checkpoint import load_weights, save_weights
 from baselines.pifu.training import fit
 from robench.contracts import Reconstruction, Request
 from robench.errors import EnvironmentNotReady, UsageError
 from robench.io.images import read_image, read_mask
 from robench.training.corrupter import Choice, Corrupter
-from robench.training.mixing import Mixing
-from test_pifu_training import TINY
-
-from baselines.pifu.adaptation import HISTORY, adapt, adapting, items_of, lesson_batch
-from baselines.pifu.adapter import Pifu, PifuMini
 from robench.training.lessons import Adaptable, AdaptJob, Lesson
+from robench.training.mixing import Mixing
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from robench import cli
 from robench.contracts import Card
 from robench.data.splits import write_splits
 from robench.engine.cells import Cell
 from robench.errors import RobenchError, UsageError
 from robench.io.files import read_json, sha256_file
-from robench.training.sources import deal, open_source
-from typer.testing import CliRunner
-
-from robench import cli
 from robench.training.adapt import AdaptOptions, adapt
 from robench.training.lessons import Adaptable, Adapted
+from robench.training.sources import deal, open_source
 
 runner = CliRunner()
 
