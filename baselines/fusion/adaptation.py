@@ -13,13 +13,14 @@ from baselines.fusion.config import Manner, Variant
 from baselines.fusion.items import PriorCache, picture_key
 from baselines.fusion.network import FusionNet
 from baselines.fusion.predict import matching_encoders
-from baselines.fusion.train_config import MINI, FusionTrainConfig
+from baselines.fusion.train_config import FusionTrainConfig
 from baselines.fusion.training import FusionRun
 from baselines.pifu.adaptation import adapting, finished, history, items_of, lesson_batch
 from baselines.pifu.colour import ColourNet
 from baselines.pifu.items import Batch, Item
 from baselines.pifu.network import ShapeNet
 from baselines.pifu.run_log import RunLog
+from baselines.pifu.train_config import SHIPPED
 from baselines.pifu.training import resolve_device
 from robench.io.files import make_folder
 from robench.training.lessons import Adapted, AdaptJob
@@ -35,7 +36,7 @@ def adapt(variant: Variant, protocol: Manner, weights: Path, job: AdaptJob) -> A
     """
     base, target = load_fusion(weights, variant, protocol), resolve_device(job.device)
     encoders = matching_encoders(base, target, weights)
-    said = {**base.provenance.get("options", {}), "base": MINI}  # which is not read: the base is the checkpoint
+    said = {**base.provenance.get("options", {}), "base": SHIPPED}  # which is not read: the base is the checkpoint
     said.pop("network", None)
     trained = FusionTrainConfig.from_mapping(said)
     trained = replace(trained, fusion=base.net.fusion, network=base.net.config)

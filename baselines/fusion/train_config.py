@@ -5,16 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from baselines.fusion.config import FusionConfig
-from baselines.pifu.train_config import TrainConfig, read_train_config
+from baselines.pifu.train_config import TrainConfig
 from robench.errors import UsageError
-
-PATHS = ("base", "clip_weights", "normals_weights")
-"""Options that name files."""
-MINI = "pifu-mini"
 
 
 @dataclass(frozen=True)
@@ -37,12 +32,14 @@ class FusionTrainConfig(TrainConfig):
     clip_weights: str = ""
     normals_weights: str = ""
     draws: int = 4
+    paths: ClassVar[tuple[str, ...]] = ("base", "clip_weights", "normals_weights")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, wrong, expected in (
             ("draws", self.draws < 0, "0 or more"),
             ("colour_steps", self.colour_steps != 0, "0: a fusion trains no colours"),
+            ("start", bool(self.start), "none: 'base' names the PIFu whose image filter is taken"),
             ("network", self.network != self.fusion.pifu, "the fusion's own"),
             ("base", self.fusion.freeze_filter and not self.base, "a trained PIFu, whose image filter is frozen"),
         ):
@@ -63,19 +60,3 @@ class FusionTrainConfig(TrainConfig):
             raise UsageError("A fusion's training has no option 'network'", expected="'pifu' under 'fusion'")
         fusion = FusionConfig.from_mapping(rest.pop("fusion", {}))
         return super().from_mapping({**rest, "network": dataclasses.asdict(fusion.pifu), "fusion": fusion})
-
-
-def read_fusion_config(path: Path) -> FusionTrainConfig:
-    """Read a YAML file of training options; paths in it may be relative to its folder.
-
-    Raises:
-        UsageError: If the file is missing, is not YAML, or has an unknown or impossible option.
-    """
-    config = read_train_config(path, FusionTrainConfig)
-    changes: dict[str, Any] = {}
-    for name in PATHS:
-        said = getattr(config, name)
-        beside = path.parent / said
-        if said and said != MINI and beside.exists():
-            changes[name] = str(beside.resolve())
-    return dataclasses.replace(config, **changes)

@@ -24,12 +24,13 @@ from baselines.fusion.config import MODEL_NAMES, Variant
 from baselines.fusion.items import PriorCache, fusion_batch, picture_key
 from baselines.fusion.network import FusionNet
 from baselines.fusion.priors import Part, PriorEncoders, redraw
-from baselines.fusion.train_config import MINI, PATHS, FusionTrainConfig, read_fusion_config
+from baselines.fusion.train_config import FusionTrainConfig
 from baselines.pifu.adapter import MINI_WEIGHTS
 from baselines.pifu.checkpoint import read_own
 from baselines.pifu.colour import ColourNet
 from baselines.pifu.items import Batch, Item, opened, validation_batch
 from baselines.pifu.network import Encoded, ShapeNet, blank, init_weights
+from baselines.pifu.train_config import SHIPPED, read_train_config
 from baselines.pifu.training import SHAPE_FILE, Run, fit, resolve_device
 from robench import rng as seeds
 from robench.errors import UsageError
@@ -65,7 +66,7 @@ def train(
         EnvironmentNotReady: If frozen networks or the device are not there.
         UsageError: If options, weights, data or the run folder do not fit.
     """
-    config = read_fusion_config(config_path)
+    config = read_train_config(config_path, FusionTrainConfig)
     if config.fusion.variant != variant:
         right = MODEL_NAMES[config.fusion.variant]
         raise UsageError(
@@ -91,7 +92,7 @@ def places_of(config: FusionTrainConfig) -> dict[str, Path]:
     """
     given = {"clip": config.clip_weights, "normals": config.normals_weights}
     places = {name: Path(place) for name, place in given.items() if place}
-    if config.base and config.base != MINI:
+    if config.base and config.base != SHIPPED:
         base = Path(config.base)
         places[FILTER] = base if base.exists() else find_weights(base.name, None, ())
     return places
@@ -182,4 +183,4 @@ class FusionRun(Run):
     def provenance(self) -> dict[str, Any]:
         """See `Run.provenance`: without the paths of this machine."""
         said = super().provenance()
-        return {**said, "options": {k: v for k, v in said["options"].items() if k not in PATHS}}
+        return {**said, "options": {k: v for k, v in said["options"].items() if k not in self.config.paths}}

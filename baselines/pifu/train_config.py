@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from baselines.pifu.config import MINI, PifuConfig, network_of
 from robench.errors import UsageError
@@ -22,7 +22,10 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "export_dtype": ("float32", "float16"),
     "keep": ("last", "best"),
 }
-
+_UNSAID = ("corruptions", "masks", "start")
+"""Options that came later: where they say nothing, a run has the identity that it had without them."""
+SHIPPED = "pifu-mini"
+"""In place of a file: the weights that robench ships."""
 
 T = TypeVar("T", bound="TrainConfig")
 
@@ -47,6 +50,7 @@ class TrainConfig:
         warmup: Steps of linear warm-up.
         clip_norm: Largest gradient norm; 0 for none.
         init: ``published`` (N(0, 0.02)) or ``kaiming`` (torch's default).
+        start: Weights to begin from instead: a checkpoint, or ``pifu-mini`` for the one that robench ships.
         flip: Probability of a mirrored item.
         zoom: Largest relative change of size.
         shift: Largest shift as a fraction of the side.
@@ -83,6 +87,7 @@ class TrainConfig:
     warmup: int = 50
     clip_norm: float = 1.0
     init: Literal["published", "kaiming"] = "kaiming"
+    start: str = ""
     flip: float = 0.5
     zoom: float = 0.1
     shift: float = 0.02
@@ -102,6 +107,8 @@ class TrainConfig:
     export_dtype: Literal["float32", "float16"] = "float32"
     corruptions: Mixing | None = None
     masks: Masking | None = None
+    paths: ClassVar[tuple[str, ...]] = ("start",)
+    """Options that name files."""
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -119,10 +126,10 @@ class TrainConfig:
             raise _wrong("sigmas_cm", list(self.sigmas_cm), "one or more positive distances")
 
     def to_json(self) -> str:
-        """Return all options as a JSON object with sorted keys; ``corruptions`` and ``masks`` only where there are."""
+        """Return all options as a JSON object with sorted keys; those of `_UNSAID` only where they say something."""
         values = dataclasses.asdict(self)
-        for name in ("corruptions", "masks"):
-            if getattr(self, name) is None:
+        for name in _UNSAID:
+            if not getattr(self, name):
                 del values[name]
         return json.dumps(values, sort_keys=True)
 
@@ -176,7 +183,7 @@ def _wrong(name: str, value: Any, expected: str) -> UsageError:
 
 
 def read_train_config(path: Path, kind: type[T]) -> T:
-    """Read a YAML file of training options.
+    """Read a YAML file of training options; paths in it may be relative to its folder.
 
     Args:
         path: The file.
@@ -195,4 +202,11 @@ def read_train_config(path: Path, kind: type[T]) -> T:
         ) from error
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds no training options", got=type(values).__name__, expected="a YAML mapping")
-    return kind.from_mapping(values)
+    config = kind.from_mapping(values)
+    changes: dict[str, Any] = {}
+    for name in kind.paths:
+        said = getattr(config, name)
+        beside = path.parent / said
+        if said and said != SHIPPED and beside.exists():
+            changes[name] = str(beside.resolve())
+    return dataclasses.replace(config, **changes)

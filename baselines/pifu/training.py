@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from baselines.pifu.checkpoint import load_own, save_weights
+from baselines.pifu.adapter import MINI_WEIGHTS
+from baselines.pifu.checkpoint import Weights, load_own, load_weights, save_weights
 from baselines.pifu.colour import ColourNet
 from baselines.pifu.corrupted import CorruptedItems, corrupted_items
 from baselines.pifu.items import (
@@ -33,7 +35,7 @@ from baselines.pifu.items import (
 )
 from baselines.pifu.network import Encoded, ShapeNet, init_weights, stack_loss
 from baselines.pifu.run_log import RunLog
-from baselines.pifu.train_config import TrainConfig, read_train_config
+from baselines.pifu.train_config import SHIPPED, TrainConfig, read_train_config
 from baselines.pifu.train_state import (
     STATE_FILE,
     Average,
@@ -106,8 +108,29 @@ def train(
         EnvironmentNotReady: If the device is not there.
     """
     config = read_train_config(config_path, TrainConfig)
+    starting(config)  # what does not fit is told before hours of points, not after
     training, validation, facts = opened(data)
     return fit(config, training, validation, out, facts, device=device, resume=resume, max_minutes=max_minutes)
+
+
+def starting(config: TrainConfig) -> Weights | None:
+    """Return the weights that a training begins from; None where it begins from drawn ones.
+
+    Raises:
+        UsageError: If they cannot be read, or their networks have other options than those to be trained.
+    """
+    if not config.start:
+        return None
+    found = load_weights(MINI_WEIGHTS if config.start == SHIPPED else Path(config.start))
+    theirs, ours = asdict(found.config), asdict(config.network)
+    differing = [f"{name} {theirs[name]}, not {ours[name]}" for name in ours if theirs[name] != ours[name]]
+    if differing:
+        raise UsageError(
+            f"The networks to start from ({config.start}) are not those to be trained",
+            got="; ".join(differing),
+            hint="the same 'network' in the training's options",
+        )
+    return found
 
 
 def fit(
@@ -228,7 +251,10 @@ class Run:
 
     def _fresh(self, kind: type[N]) -> N:
         words = seeds.generator(self.config.seed, kind.__name__, "init").integers(2**62)
-        if self.config.init == "published":
+        begun = self._begun(kind)
+        if begun is not None:
+            net = begun
+        elif self.config.init == "published":
             net = kind(self.config.network)
             init_weights(net, torch.Generator().manual_seed(int(words)))
         else:
@@ -237,6 +263,13 @@ class Run:
                 torch.manual_seed(int(words))
                 net = kind(self.config.network)
         return net.to(self.device)
+
+    def _begun(self, kind: type[N]) -> N | None:
+        start = starting(self.config)
+        if start is None:
+            return None
+        self.facts = {**self.facts, "start_sha256": start.sha256}
+        return next((net for net in (start.shape, start.colour) if isinstance(net, kind)), None)
 
     def provenance(self) -> dict[str, Any]:
         """Return what the exported file says about its making."""

@@ -12,8 +12,9 @@ from torch import Tensor
 from baselines.fusion.config import FusionConfig
 from baselines.fusion.network import FusionNet, Priors
 from baselines.fusion.resampler import Patches, Resampler
-from baselines.fusion.train_config import FusionTrainConfig, read_fusion_config
+from baselines.fusion.train_config import FusionTrainConfig
 from baselines.pifu.network import ShapeNet
+from baselines.pifu.train_config import read_train_config
 from robench.errors import UsageError
 
 CONFIGS = Path(__file__).parents[3] / "baselines" / "fusion" / "configs"
@@ -212,7 +213,7 @@ def test_impossible_trainings_are_refused(values: dict[str, object], said: str) 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_configurations_of_the_paper_can_be_read(path: Path) -> None:
-    config = read_fusion_config(path)
+    config = read_train_config(path, FusionTrainConfig)
     fusion = config.fusion
     assert fusion.protocol == "described"
     if path.stem.startswith("pifu-"):
@@ -224,6 +225,10 @@ def test_configurations_of_the_paper_can_be_read(path: Path) -> None:
 
 
 def test_each_ablation_of_the_paper_is_a_configuration() -> None:
-    found = {read_fusion_config(path).fusion.experts for path in CONFIGS.glob("pifu-experts*.yaml")}
+    found = {read_train_config(path, FusionTrainConfig).fusion.experts for path in CONFIGS.glob("pifu-experts*.yaml")}
     assert found == {("image", "clip", "normals"), ("image", "clip"), ("clip",)}
-    assert {read_fusion_config(path).fusion.variant for path in CONFIGS.glob("*.yaml")} == {"add", "concat", "experts"}
+    assert {read_train_config(path, FusionTrainConfig).fusion.variant for path in CONFIGS.glob("*.yaml")} == {
+        "add",
+        "concat",
+        "experts",
+    }

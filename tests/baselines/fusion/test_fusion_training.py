@@ -297,13 +297,14 @@ def test_what_is_missing_is_told_before_the_data_are_read(
 
 
 def test_a_base_may_lie_beside_the_options(tmp_path: Path, base: Path) -> None:
-    from baselines.fusion.train_config import read_fusion_config
+    from baselines.fusion.train_config import FusionTrainConfig
+    from baselines.pifu.train_config import read_train_config
 
     shutil.copy(base, tmp_path / "mine.safetensors")
     (tmp_path / "options.yaml").write_text("base: mine.safetensors\n")
-    assert read_fusion_config(tmp_path / "options.yaml").base == str(tmp_path / "mine.safetensors")
+    assert read_train_config(tmp_path / "options.yaml", FusionTrainConfig).base == str(tmp_path / "mine.safetensors")
     (tmp_path / "options.yaml").write_text("base: pifu-mini\n")
-    assert read_fusion_config(tmp_path / "options.yaml").base == "pifu-mini"
+    assert read_train_config(tmp_path / "options.yaml", FusionTrainConfig).base == "pifu-mini"
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,25 @@ def test_resuming_ends_in_the_same_weights(people, finished, tmp_path, monkeypat
     assert [x for x in shape(rows(tmp_path)) if x[1] % 4 == 0] == losses
 
 
+def test_a_training_begins_from_given_weights(people, finished, tmp_path):
+    """At a rate too small to move them, both networks stay those that it began from; the file says which."""
+    still = {"lr": 1e-12, "colour_lr": 1e-12, "start": str(finished), "steps": 2, "colour_steps": 2, "ema": 0.0}
+    path = fit(replace(TINY, **still), people[:2], people[2:], tmp_path, {})
+    began, ended = load_weights(finished), load_weights(path)
+    assert ended.provenance["start_sha256"] == began.sha256
+    for a, b in ((began.shape, ended.shape), (began.colour, ended.colour)):
+        for key, value in a.state_dict().items():
+            assert torch.allclose(value, b.state_dict()[key], atol=1e-6), key
+
+
+def test_weights_of_other_networks_are_no_start(people, finished, tmp_path):
+    (tmp_path / "options.yaml").write_text(f"start: {finished}\n")
+    with pytest.raises(UsageError, match=r"not those to be trained; got image_size 32, not 128"):
+        training.train(tmp_path / "options.yaml", tmp_path / "nowhere", tmp_path / "run")
+    assert TINY.to_json() == replace(TINY, start="").to_json()
+    assert "start" not in json.loads(TINY.to_json())  # runs from before the option can be resumed
+
+
 def test_an_interrupt_saves_the_step_it_reached(people, tmp_path, monkeypatch):
     calls = 0
     step = training.Run._step
