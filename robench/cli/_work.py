@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from robench.errors import ExitCode, UsageError, printable
 from robench.io.processes import command_line
+
+if TYPE_CHECKING:
+    from robench.engine.picture_plan import PictureOptions
 
 DatasetOption = Annotated[str | None, typer.Option("--dataset", help="Reader of the data; found out if left out.")]
 SplitOption = Annotated[
@@ -96,6 +99,25 @@ def angles(text: str | None) -> list[float] | None:
         return [float(part) for part in found] if (found := names(text)) is not None else None
     except ValueError:
         raise UsageError("The views are not understood", got=f"'{text}'", expected="angles such as 0,90,180") from None
+
+
+def picture_options(given: Mapping[str, Any]) -> PictureOptions:
+    """Return which pictures a command line names.
+
+    Args:
+        given: What a verb was called with, by the names of its options: ``locals()`` on its first line. An option that
+            the verb does not have keeps its default, the others are of no account.
+
+    Raises:
+        UsageError: If a list is not understood.
+    """
+    from dataclasses import fields
+
+    from robench.engine.picture_plan import PictureOptions
+
+    found = {field.name: given[field.name] for field in fields(PictureOptions) if field.name in given}
+    found |= {name: read(found[name]) for name, read in (("subjects", names), ("views", angles)) if name in found}
+    return PictureOptions(**found)
 
 
 def check_level(level: float) -> None:

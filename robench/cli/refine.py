@@ -75,30 +75,13 @@ def refine(
     Works on the clean pictures unless corruptions are named. Only the colour network's classifier changes, anew for
     each sample. Running the same command again resumes. Exits 3 if a sample could not be refined.
     """
+    pictures = _work.picture_options(locals())
     from robench.contracts import RefineSettings
-    from robench.engine.picture_plan import PictureOptions
     from robench.engine.refine import RefineOptions, plan_refinement, refine_samples
 
     _work.check_level(level)
     if checkpoint is not None and not checkpoint.exists():
         raise UsageError(f"There is no checkpoint {checkpoint}", hint="robench show model " + model)
-    pictures = PictureOptions(
-        data=data,
-        cset=cset,
-        recipe=recipe,
-        corruptions=corruptions,
-        severities=severities,
-        dataset=dataset,
-        split=split,
-        limit=limit,
-        subjects=_work.names(subjects),
-        views=_work.angles(views),
-        seed=seed,
-        depth=depth,
-        depth_weights=depth_weights,
-        depth_unit=depth_unit,
-        skip_unable=skip_unable,
-    )
     options = RefineOptions(
         model=model,
         prior=prior,

@@ -53,27 +53,10 @@ def similarity(
     The recipe is 2d-priors if none is named. Views are rendered from ground-truth meshes, where the data have them.
     Writes similarity.csv, .md, .json, every comparison, and plots. Running the same command again resumes.
     """
+    pictures = _work.picture_options(locals())
     from robench.engine.likeness import LikenessOptions, measure_likeness, plan_likeness
-    from robench.engine.picture_plan import PictureOptions
 
     _work.check_level(level)
-    pictures = PictureOptions(
-        data=data,
-        cset=cset,
-        recipe=recipe,
-        corruptions=corruptions,
-        severities=severities,
-        dataset=dataset,
-        split=split,
-        limit=limit,
-        subjects=_work.names(subjects),
-        views=_work.angles(views),
-        seed=seed,
-        depth=depth,
-        depth_weights=depth_weights,
-        depth_unit=depth_unit,
-        skip_unable=skip_unable,
-    )
     options = LikenessOptions(encoder, pictures, out, step, device, fresh, quiet, json_)
     if plan:
         _work.say_plan(plan_likeness(options), json_)
