@@ -124,6 +124,14 @@ class PifuFusion(PifuBase):
 
         return parity(golden)
 
+    def parameter_table(self) -> list[dict[str, Any]]:
+        """Count the parameters of all systems of the paper; see `baselines.fusion.table.parameter_table`."""
+        from dataclasses import asdict
+
+        from baselines.fusion.table import parameter_table
+
+        return [asdict(row) for row in parameter_table()]
+
 
 class PifuClipAdd(PifuFusion):
     """The CLIP embedding, averaged in blocks, is added to every cell of PIFu's feature maps."""

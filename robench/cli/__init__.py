@@ -38,6 +38,7 @@ VERBS = (
     "parity",
     "refine",
     "similarity",
+    "reproduce",
     "report",
     "compare",
     "gate",

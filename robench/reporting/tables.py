@@ -139,23 +139,23 @@ def print_table(table: pd.DataFrame, console: Console) -> None:
     print_blocks(blocks(table), notes(table), console)
 
 
-def print_blocks(parts: Iterable[Block], lines: Sequence[str], console: Console) -> None:
-    """Print blocks and what belongs under them, as `print_table` does."""
+def print_blocks(parts: Iterable[Block], lines: Sequence[str], console: Console, heading: str = "Corruption") -> None:
+    """Print blocks and what belongs under them, as `print_table` does; `heading` stands over the rows' names."""
     from rich.text import Text
 
     for title, names, columns in parts:
         groups = list(dict.fromkeys(column.group for column in columns if column.group)) or [""]
-        whole = _terminal_table(title, names, columns)
+        whole = _terminal_table(title, names, columns, heading)
         unbound = console.options.update(max_width=10_000)
         fits = console.measure(whole, options=unbound).maximum <= console.width
         for index, group in enumerate([""] if fits else groups):
             part = columns if fits else [column for column in columns if column.group in ("", group)]
-            console.print(_terminal_table("" if index else title, names, part))
+            console.print(_terminal_table("" if index else title, names, part, heading))
     for line in lines:
         console.print(Text(line, style="dim"))
 
 
-def _terminal_table(title: str, names: list[str], columns: list[Column]) -> Table:
+def _terminal_table(title: str, names: list[str], columns: list[Column], heading: str) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -171,7 +171,7 @@ def _terminal_table(title: str, names: list[str], columns: list[Column]) -> Tabl
         collapse_padding=True,
     )
     # Intervals may break at their comma; a name that breaks is hard to read.
-    shown.add_column("Corruption", overflow="fold", min_width=min(16, max(map(len, names), default=0)))
+    shown.add_column(heading, overflow="fold", min_width=min(16, max(map(len, names), default=0)))
     for column in columns:
         head = column.group if column.title == "value" else column.title.replace(" ", "\n")
         shown.add_column(Text(head), justify="right", vertical="top", overflow="fold")
@@ -191,11 +191,11 @@ def to_markdown(table: pd.DataFrame) -> str:
     return markdown_of(blocks(table), notes(table))
 
 
-def markdown_of(parts: Iterable[Block], under: Sequence[str]) -> str:
-    """Return blocks and what belongs under them as GitHub-flavoured Markdown."""
+def markdown_of(parts: Iterable[Block], under: Sequence[str], heading: str = "Corruption") -> str:
+    """Return blocks and what belongs under them as GitHub-flavoured Markdown; `heading` stands over the rows' names."""
     lines = []
     for title, names, columns in parts:
-        heads = ["Corruption", *(f"{c.group} {c.title}".strip().removesuffix(" value") for c in columns)]
+        heads = [heading, *(f"{c.group} {c.title}".strip().removesuffix(" value") for c in columns)]
         lines += [f"### {escape_markdown(title)}", "", _markdown_row([escape_markdown(head) for head in heads])]
         lines.append("|" + "|".join([" --- ", *(" ---: " for _ in columns)]) + "|")
         for index, name in enumerate(names):

@@ -119,7 +119,7 @@ class Bench:
         Raises:
             UsageError, Mismatch: If they are there and wrong.
         """
-        found = self._once(f"model {choice}", lambda: at_hand.model(choice))
+        found = self.once(f"model {choice}", lambda: at_hand.model(choice))
         return [one._replace(essential=essential) for one in found]
 
     def masker_missing(self, name: str) -> list[Missing]:
@@ -128,7 +128,7 @@ class Bench:
         def look() -> list[Missing]:
             return at_hand.masker(name, self.people.chosen().samples if self.options.data is not None else ())
 
-        return self._once(f"masker {name}", look)
+        return self.once(f"masker {name}", look)
 
     @property
     def maskers(self) -> tuple[str, ...]:
@@ -141,13 +141,13 @@ class Bench:
         Raises:
             UsageError: If they are there and do not fit.
         """
-        return self._once("encoder", lambda: at_hand.encoder(self.options.encoder))
+        return self.once("encoder", lambda: at_hand.encoder(self.options.encoder))
 
     # People
 
     def selection(self) -> Selection:
         """Return the people of the evaluation, one picture each; makes them if no data are named."""
-        self._once("people", self.people.make)
+        self.once("people", self.people.make)
         return self.people.chosen()
 
     def samples(self) -> tuple[Sample, ...]:
@@ -219,13 +219,13 @@ class Bench:
             )
             return evaluate(options).folder
 
-        return self._once(f"run {need}", evaluated)
+        return self.once(f"run {need}", evaluated)
 
     def rows(self, run: Path) -> pd.DataFrame:
         """Return the rows of a run."""
         from robench.analysis import read_rows
 
-        return self._once(f"rows {run}", lambda: read_rows(run))
+        return self.once(f"rows {run}", lambda: read_rows(run))
 
     def by_paper(self, run: Path) -> pd.DataFrame:
         """Return a run's numbers by the paper's protocol: `robench.reproduce.protocol.paper_table`."""
@@ -236,7 +236,7 @@ class Bench:
             out = self.options.out / "paper_protocol" / run.name
             return paper_table(measure_run(run, self.rows(run), self.samples(), out))
 
-        return self._once(f"by paper {run}", measured)
+        return self.once(f"by paper {run}", measured)
 
     def likeness(self) -> Likeness:
         """Compare corrupted pictures with clean ones, and sides with the front, by the encoder."""
@@ -259,7 +259,7 @@ class Bench:
             )
             return measure_likeness(options)
 
-        return self._once("likeness", measured)
+        return self.once("likeness", measured)
 
     def refined_folder(self, protocol: Protocols = "described", recipe: str | None = None) -> Path:
         """Return where `refined` has its pictures."""
@@ -295,13 +295,13 @@ class Bench:
             )
             return refine_samples(options)
 
-        return self._once(f"refined {protocol} {recipe}", done)
+        return self.once(f"refined {protocol} {recipe}", done)
 
     def adapted(self) -> Adaptation:
         """Adapt the baseline on `BATCHES` of corrupted pictures of people who are not in the evaluation."""
         from robench.reproduce.adaptation import adapt_baseline
 
-        return self._once("adapted", lambda: adapt_baseline(self))
+        return self.once("adapted", lambda: adapt_baseline(self))
 
     def pictures(self, recipe: str | None, most: int | None = None) -> PictureOptions:
         """Return the people's pictures as options of other commands; makes people that are not there."""
@@ -336,7 +336,7 @@ class Bench:
         told = [*choice, people.revision, people.split_sha256, self.options.seed, dict(self.options.model_options)]
         return f"{file_id(split_name(self.options.encoder)[0])}-{sha256_bytes(json_text(told).encode())[:8]}"
 
-    def _once(self, key: str, make: Callable[[], T]) -> T:
+    def once(self, key: str, make: Callable[[], T]) -> T:
         """Make something, or return what came of it before, an error too."""
         if key not in self._known:
             try:

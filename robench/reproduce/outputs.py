@@ -71,6 +71,7 @@ class Made:
         notes: Sentences under the tables.
         differs: What differs from the paper in this output, and why; `robench.reproduce.write` adds what always does.
         findings: The paper's beside ours.
+        heading: Of the blocks' first column, which has the names of the rows.
     """
 
     files: tuple[Path, ...] = ()
@@ -78,6 +79,7 @@ class Made:
     notes: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    heading: str = "Corruption"
 
 
 class Maker(Protocol):
