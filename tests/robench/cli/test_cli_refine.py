@@ -27,6 +27,7 @@ def test_refine(run, make_people, tmp_path: Path) -> None:
     assert code == 0, err
     assert "PSNR to the true views" in said
     assert "4 samples refined now" in err
+    assert "refine: 20/20 iterations" in err
     log = pd.read_csv(out / "log.csv")
     assert len(log) == 2 * 2 * 5
     assert {"iteration", "view", "loss", "psnr", "ssim", "truth_distance", "comparison"} <= set(log)
@@ -56,6 +57,31 @@ def test_a_plan_touches_nothing(run, people: Path, tmp_path: Path) -> None:
     assert code == 0
     assert "refinements  18" in said
     assert not out.exists()
+
+
+def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(run, make_people, tmp_path: Path, monkeypatch) -> None:
+    from robench.engine.refine_work import RefineWork
+
+    words = (*BASE, *SMALL, "--data", make_people(3), "--embeddings", "average", "--batch-size", "2")
+    assert run(*words, "--out", tmp_path / "whole")[0] == 0
+    kept, calls = RefineWork._kept, list[int]()
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return kept(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RefineWork, "_kept", interrupted)
+        code, _, err = run(*words, "--out", tmp_path / "out")
+    assert code == 130
+    assert "Interrupted. Finished work is kept; resume with:" in err
+    code, _, err = run(*words, "--out", tmp_path / "out")
+    assert code == 0
+    assert "2 samples refined now" in err
+    whole, resumed = (pd.read_csv(tmp_path / name / "log.csv") for name in ("whole", "out"))
+    pd.testing.assert_frame_equal(whole, resumed, rtol=1e-4)
 
 
 def test_a_person_whom_nobody_finds_is_counted_and_ends_with_3(run, make_people, tmp_path: Path) -> None:
