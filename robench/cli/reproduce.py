@@ -131,7 +131,7 @@ def _say(outcome: Outcome, out: Path) -> None:
         return
     if outcome.made is None:
         for one in outcome.missing:
-            _work.say(f"{name}: skipped for want of {one.what}. Try: {one.command}", err=True)
+            _work.say(f"{name}: skipped. {one.what}. Try: {one.command}", err=True)
         return
     made = outcome.made
     _work.say(name)
@@ -140,7 +140,7 @@ def _say(outcome: Outcome, out: Path) -> None:
         _work.say(f"paper: {finding.paper}")
         _work.say(f"here:  {finding.here}")
     for one in outcome.missing:
-        _work.say(f"left out for want of {one.what}. Try: {one.command}", err=True)
+        _work.say(f"left out: {one.what}. Try: {one.command}", err=True)
     _work.say(f"{len(made.files)} files: {', '.join(str(path) for path in made.files)}")
     _work.say("")
 
@@ -156,8 +156,8 @@ def _say_plan(facts: Mapping[str, Any], json_: bool) -> None:
     for about in facts["outputs"]:
         _work.say(f"{about['output']}: {about['title']}")
         for one in about["missing"]:
-            what = "skipped for want of" if one["essential"] else "left out for want of"
-            _work.say(f"    {what} {one['what']}. Try: {one['command']}")
+            what = "skipped" if one["essential"] else "in part"
+            _work.say(f"    {what}: {one['what']}. Try: {one['command']}")
         if about["error"] is not None:
             _work.say(f"    {about['error']}")
         for run in about.get("runs", ()):

@@ -22,8 +22,7 @@ def model(choice: ModelChoice) -> list[Missing]:
         found = registry.load("models", choice.name)
         found.open("cpu", choice.checkpoint)
     except EnvironmentNotReady as error:
-        what = f"the model {choice.label} ({error.what})"
-        return [Missing(what, error.hint or f"robench reproduce 2d-priors --model {choice.name}:CHECKPOINT")]
+        return [Missing(error.what, error.hint or f"robench reproduce 2d-priors --model {choice.name}:CHECKPOINT")]
     found.close()
     return []
 
@@ -44,7 +43,7 @@ def masker(name: str, samples: Sequence[Sample]) -> list[Missing]:
             find_weights(found.network)
         refuse_without_masks(found, samples)
     except RobenchError as error:
-        return [Missing(f"the masker {name} ({error.what})", error.hint or f"robench show masker {name}", False)]
+        return [Missing(error.what, error.hint or f"robench show masker {name}", False)]
     return []
 
 
@@ -62,5 +61,5 @@ def encoder(text: str) -> list[Missing]:
         open_encoder(text, "cpu").encoder.close()
     except EnvironmentNotReady as error:
         named = f"robench reproduce 2d-priors --encoder {name}:FOLDER"
-        return [Missing(f"the encoder {name} ({error.what})", f"{error.hint}, or {named}" if error.hint else named)]
+        return [Missing(error.what, f"{error.hint}, or {named}" if error.hint else named)]
     return []

@@ -88,7 +88,7 @@ class Bench:
         """Make sure that every name is known, before any work.
 
         Raises:
-            UsageError: If a model, masker, encoder or option is not known, or the data cannot be read.
+            UsageError: If a name or option is not known, a checkpoint is not there, or the data cannot be read.
         """
         if self.options.subjects < 1 or not self.models:
             raise UsageError("There is nothing to reproduce", expected="at least a subject and a model")
@@ -103,6 +103,11 @@ class Bench:
             for name in names:
                 if name not in known:
                     raise registry.unknown_name(kind, name, known)
+        for choice in self.models:
+            if choice.checkpoint is not None and not choice.checkpoint.exists():
+                raise UsageError(
+                    f"There is no checkpoint {choice.checkpoint}", hint=f"robench show model {choice.name}"
+                )
         taken = {name for choice in self.models for name in self.options_of(choice)}
         for name in self.options.model_options:
             if name not in taken:

@@ -89,9 +89,10 @@ def _places(names: pd.Series[str]) -> pd.Series[int]:
 def legend(level: float, pictures: int) -> list[str]:
     """Return the sentences under the table; `pictures` are those of the paper's protocol."""
     return [
-        "cm, ratio: robench's protocol: all people, 10,000 points, truth moved with the picture, failures at the error "
-        f"of the mean body. In brackets: {100 * level:g} % interval over people. Ratio: to clean with the same masker.",
-        f"As paper: by its protocol, in cm: the first {pictures} pictures ({PICTURES} in the paper), {POINTS} points, "
+        "Chamfer, P2S: in cm by robench's protocol: all people, 10,000 points, truth moved with the picture, failures "
+        "at the error of the mean body. Ratio: to clean with the same masker. "
+        f"In brackets: {100 * level:g} % interval over people.",
+        f"As paper: in cm by its protocol: the first {pictures} pictures ({PICTURES} in the paper), {POINTS} points, "
         "truth not turned under camera roll, a missing distance counted as 0, no interval.",
         "Printed: the paper's numbers, in the unit of its rescaled meshes, which is no centimetre: compare the ratios.",
     ]
@@ -190,7 +191,7 @@ _HEADS = (
 
 def _columns(rows: pd.DataFrame, metric: str) -> list[Column]:
     """Return a metric's columns; those without a number in this condition are left out, but for the first."""
-    found, group = [], f"{metric_label(metric)} (cm) ↓"
+    found, group = [], f"{metric_label(metric)} ↓"
     for head in _HEADS:
         values = [float(value) for value in rows[head.column]]
         if head.column != "cm" and not np.isfinite(values).any():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from robench import registry
-from robench.errors import RobenchError, printable
+from robench.errors import RobenchError
 from robench.io.files import write_text_atomic
 from robench.reporting.tables import escape_markdown, markdown_of
 from robench.reproduce.bench import Bench
@@ -118,12 +118,12 @@ def section(outcome: Outcome, made_with_: str, out: Path) -> str:
     if outcome.error is not None:
         parts.append(f"**Failed.** {escape_markdown(str(outcome.error))}\n")
     elif outcome.made is None:
-        parts.append(f"**Skipped**, because this is missing:\n\n{_listed(outcome.missing)}")
+        parts.append(f"**Skipped** for want of:\n\n{_listed(outcome.missing)}")
     else:
         parts += _made(outcome.made, outcome.output, out)
         lacking = [one for one in outcome.missing if not one.essential]
         if lacking:
-            parts.append(f"**Left out**, because this is missing:\n\n{_listed(lacking)}")
+            parts.append(f"**Left out** for want of:\n\n{_listed(lacking)}")
         parts.append(f"Made with {escape_markdown(made_with_)}.\n")
     return "\n".join(parts)
 
@@ -150,9 +150,7 @@ def _made(made: Made, output: Output, out: Path) -> list[str]:
 
 
 def _listed(missing: Sequence[Missing]) -> str:
-    # A command is shown as code, in which nothing is escaped and a backtick would end it.
-    rows = [f"* {escape_markdown(one.what)}: `{printable(one.command).replace('`', chr(39))}`" for one in missing]
-    return "\n".join(rows) + "\n"
+    return "".join(f"* {escape_markdown(one.what)}. Try: {escape_markdown(one.command)}\n" for one in missing)
 
 
 def made_with(bench: Bench) -> str:
