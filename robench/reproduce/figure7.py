@@ -9,13 +9,17 @@ from robench.reproduce.outputs import Finding, Made, Missing, Plan
 from robench.reproduce.settings import BATCH_SIZE, BATCHES, METRICS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
 
     from robench.analysis.provenance import Run
+    from robench.reporting.tables import Block
     from robench.reproduce.bench import Bench
 
+NOTEBOOK = ("5 batches", "10 batches")
+"""Models whose numbers on clean pictures the notebook of the published code has."""
 DROPS = "Adaptation makes the results on clean pictures worse"
 LESS = "less so with more batches"
 
@@ -70,10 +74,15 @@ def make(bench: Bench) -> Made:
     named.attrs = table.attrs
     return Made(
         (*files, bench.path("figure7.csv")),
-        tuple(block for metric in METRICS for block in methods_blocks(named, metric)),
+        (
+            *(block for metric in METRICS for block in methods_blocks(named, metric)),
+            *(ratios(runs, metric, level) for metric in METRICS),
+        ),
         (
             f"Adapted on batches of {BATCH_SIZE} corrupted pictures by Adam at {adapted.rate:g}.",
             *methods_notes(named, METRICS[0]),
+            "Ratio to clean: the paper's code is PIFu fine-tuned on so many batches an epoch, five pictures, without "
+            "intervals, and its truth does not turn with the picture.",
         ),
         differs=(
             "The rate is chosen on people of their own where there are some, and none of the people learned from is "
@@ -96,6 +105,42 @@ def _pictures(run: Path, path: Path) -> Path:
     return path
 
 
+def ratios(runs: Sequence[tuple[int, Run]], metric: str, level: float) -> Block:
+    """Return each error over that on clean pictures, here and in the notebook of the published code.
+
+    Centimetres and the paper's unit are never set against each other; these numbers have no unit.
+
+    Args:
+        runs: Batches and run, ascending.
+        metric: Its name.
+        level: Coverage of the intervals.
+    """
+    from robench.analysis.cells import UNALIGNED
+    from robench.analysis.degradation import degradation_table
+    from robench.reporting.labels import interval, metric_label, number
+    from robench.reporting.tables import Cell, Column
+    from robench.reproduce.published import METRIC_OF, ratio_to_clean
+
+    columns, names = [], list[str]()
+    for count, run in runs:
+        table = degradation_table(run.rows, [metric], level=level)
+        rows = table[table["corruption"] != "clean"].set_index("corruption")
+        names = names or [str(name) for name in rows.index]
+        found = rows.reindex(names)[["ratio", "ratio_lo", "ratio_hi"]].to_numpy(float)
+        cells = [Cell(number(value), interval(lo, hi)) for value, lo, hi in found]
+        columns.append(Column("", f"here, {count} batches", cells))
+    turned = {name.removesuffix(UNALIGNED) for name in names if name.endswith(UNALIGNED)}
+    for column in NOTEBOOK:
+        cells = []
+        for name in names:
+            # The paper's truth does not turn with the picture: its number belongs where ours does not either.
+            base = "" if name in turned else name.removesuffix(UNALIGNED)
+            printed = ratio_to_clean("notebook", base, METRIC_OF[metric], column)
+            cells.append(Cell("" if printed is None else number(printed)))
+        columns.append(Column("", f"paper's code, {column}", cells))
+    return f"{metric_label(metric)}, ratio to clean", names, columns
+
+
 def findings(runs: list[tuple[int, Run]], table: pd.DataFrame, level: float) -> list[Finding]:
     """Return what the paper says of adaptation beside what is found here.
 
@@ -108,7 +153,7 @@ def findings(runs: list[tuple[int, Run]], table: pd.DataFrame, level: float) -> 
     from robench.reporting.labels import metric_label, unit_label
     from robench.reporting.methods import change_text
 
-    here, fewer, more = [], runs[1:-1], runs[-1]
+    here, fewer, more = list[str](), runs[1:-1], runs[-1]
     pairs = [(first, paired_table([first, more], "batches", METRICS, level=level)) for first in fewer]
     for metric in METRICS:
         clean = table[(table["metric"] == metric) & (table["corruption"] == "clean")]
