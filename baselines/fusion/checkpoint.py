@@ -33,6 +33,7 @@ from baselines.pifu.checkpoint import (
 )
 from baselines.pifu.config import PifuConfig
 from baselines.pifu.network import blank, count_parameters
+from baselines.pifu.whose import whose
 from robench.errors import EnvironmentNotReady, Mismatch, UsageError
 from robench.io.files import read_json, sha256_file, write_bytes_atomic, write_text_atomic
 from robench.io.weights import find_weights, network_sha256
@@ -231,7 +232,6 @@ def _read(file: Path, variant: Variant, protocol: Manner) -> tuple[FusionConfig,
         config = FusionConfig.from_json(metadata.get("config", ""))
         if config.variant == variant and config.protocol == protocol:
             return config, state, metadata
-        name = MODEL_NAMES[config.variant]
         if config.variant == variant:
             raise UsageError(
                 f"{file} was trained by another protocol",
@@ -239,15 +239,14 @@ def _read(file: Path, variant: Variant, protocol: Manner) -> tuple[FusionConfig,
                 expected=protocol,
                 hint=f"--model-option protocol={config.protocol}",
             )
-        hint = f"--model {name}"
         if variant != "add" or config.clip_dim % config.pifu.hourglass_dim == 0:
             # Sizes may be the same, so that the message names what the variants differ in.
             wanted = replace(config, variant=variant, protocol=protocol)
-    else:
-        name = "pifu" if kind == PIFU_FORMAT or any(k.startswith(f"{FILTER}.") for k in state) else "nothing known"
-        hint = "name it as the 'base' of a training" if name == "pifu" else ""
+    got, hint = whose(metadata)
+    if kind == PIFU_FORMAT or (not kind and any(k.startswith(f"{FILTER}.") for k in state)):
+        got, hint = "a checkpoint of pifu", "name it as the 'base' of a training"
     check_fit(_outline(wanted), state, str(file), hint)
-    raise UsageError(f"{file} is no {MODEL_NAMES[variant]}", got=f"a checkpoint of {name}", hint=hint)
+    raise UsageError(f"{file} is no {MODEL_NAMES[variant]}", got=got, hint=hint)
 
 
 def _filter_place(said: Path | None, folder: Path, part: Part) -> Path:

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from baselines.pifu.colour import ColourNet
 from baselines.pifu.config import OFFICIAL, PRESETS, ColourNorm, PifuConfig
 from baselines.pifu.network import ShapeNet, blank, count_parameters
+from baselines.pifu.whose import refuse_other
 from robench.errors import EnvironmentNotReady, UsageError
 from robench.io.files import sha256_file, write_bytes_atomic
+from robench.io.weights import listed, why_unreadable
 
 N = TypeVar("N", bound=nn.Module)
 C = TypeVar("C")
@@ -29,7 +31,6 @@ FORMAT = "robench-pifu/1"
 CONFIG_FILE = "pifu.json"
 _MOST_PARAMETERS = 500_000_000
 """The published networks have 15 million; options that ask for more are refused before memory is taken for them."""
-_NAMED = 8  # keys of one kind that a message names before it counts the rest
 
 
 @dataclass
@@ -104,17 +105,11 @@ def check_fit(net: nn.Module, state: Mapping[str, Tensor], source: str, hint: st
     ]
     if missing or unexpected or misshapen:
         found = [
-            f"{len(names)} {kind}: {_listed(names)}"
+            f"{len(names)} {kind}: {listed(names)}"
             for kind, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
             if names
         ]
         raise UsageError(f"{source} does not fit the network", got="; ".join(found), hint=hint)
-
-
-def _listed(names: list[str]) -> str:
-    rest = len(names) - _NAMED
-    # Every name, unless the file is something else altogether; then the pattern is clear from the first few.
-    return ", ".join(names) if rest <= 40 else ", ".join(names[:_NAMED]) + f" and {rest} more"
 
 
 def read_torch(path: Path, wanted: str, stand_ins: Sequence[tuple[type, str]] = ()) -> Any:
@@ -139,7 +134,7 @@ def read_torch(path: Path, wanted: str, stand_ins: Sequence[tuple[type, str]] = 
         # A damaged pickle can raise nearly anything; each case is the same news to the user.
         raise UsageError(
             f"{path} is not a readable checkpoint",
-            got=f"{type(error).__name__}: {_first_line(error)}",
+            got=why_unreadable(error),
             expected="an undamaged torch file that holds tensors only",
             hint="this may be a checkpoint of PIFuHD: --model pifuhd"
             if "argparse.Namespace" in str(error) and not stand_ins
@@ -170,11 +165,6 @@ def _refuse_packed(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError("an archive with compressed members, which torch does not write")
-
-
-def _first_line(error: Exception) -> str:
-    text = (str(error).strip().splitlines() or ["no reason given"])[0]
-    return text[:160]
 
 
 def _shapes(net_class: type[nn.Module], config: PifuConfig) -> dict[str, torch.Size]:
@@ -320,9 +310,17 @@ def read_own(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     except Exception as error:
         raise UsageError(
             f"{path} is not a readable safetensors file",
-            got=f"{type(error).__name__}: {_first_line(error)}",
+            got=why_unreadable(error),
             hint="download or train it again",
         ) from error
+
+
+def _told_config(metadata: Mapping[str, str]) -> PifuConfig:
+    """Return the options of the PIFu inside another model, so that a message names what the two differ in."""
+    try:
+        return PifuConfig.from_mapping(json.loads(metadata["config"])["pifu"])
+    except (KeyError, TypeError, ValueError, RecursionError, UsageError):
+        return OFFICIAL
 
 
 def load_own(path: Path) -> Weights:
@@ -340,7 +338,9 @@ def load_own(path: Path) -> Weights:
         )
     metadata, state = read_own(path)
     if metadata.get("format") != FORMAT:
-        raise UsageError(f"{path} holds no PIFu", got=f"format {metadata.get('format')!r}", expected=repr(FORMAT))
+        with torch.device("meta"):
+            own = [f"net_G.{group[-1]}" for group in alias_groups(ShapeNet(_told_config(metadata)))]
+        refuse_other(path, metadata, state.keys(), own, "PIFu")
     try:
         config = PifuConfig.from_json(metadata["config"])
         provenance = json.loads(metadata.get("provenance", "{}"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -104,15 +105,23 @@ def read_tensors(path: Path) -> dict[str, Any]:
         _refuse_packed(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in as many ways as it has bytes
-        first = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise UsageError(
             f"{path} is not a readable file of weights",
-            got=f"{type(error).__name__}: {first[:160]}",
+            got=why_unreadable(error),
             expected="safetensors, or an undamaged torch file that holds tensors only",
         ) from error
     if not isinstance(found, dict):
         raise UsageError(f"{path} holds no weights by name", got=f"a {type(found).__name__}")
     return found
+
+
+def why_unreadable(error: Exception) -> str:
+    """Return in a few words why a file of weights cannot be read, without torch's advice on how to run code in it."""
+    text = str(error)
+    if named := re.search(r"GLOBAL ([\w.]+)", text):
+        return f"{type(error).__name__}: it names {named[1]}, which is neither a tensor nor a plain value"
+    told = text.partition("WeightsUnpickler error:")[2] or text
+    return f"{type(error).__name__}: {(told.strip().splitlines() or ['no reason given'])[0][:160]}"
 
 
 def _refuse_packed(path: Path) -> None:
