@@ -15,6 +15,7 @@ from robench.reporting.qualitative import (
     COLUMNS,
     common_windows,
     from_the_side,
+    inputs_over_meshes,
     nice_ceiling,
     qualitative_grids,
     surface_error,
@@ -148,3 +149,28 @@ def test_ground_truth_is_placed_in_the_view_of_the_picture(toy_run, toy_ball, mo
     record = {**record, "image": "../outside.png"}
     with pytest.raises(UsageError, match="leaves its folder"):
         list(load_examples(toy_run, [record]))
+
+
+def test_inputs_stand_over_their_meshes_in_even_bands(toy_camera: Camera, example) -> None:
+    some = [example(toy_camera, severity=severity) for severity in range(1, 5)]
+    some.append(example(toy_camera, prediction=None, note="no det$ection", corruption="low_light"))
+    figure = inputs_over_meshes(some, {("fog_3d", 2): "1.23 cm"}, across=4)
+    pairs = np.array(figure.axes).reshape(5, 2)
+    assert [ax.get_title() for ax, _ in pairs] == ["Fog 3D\n", "Fog 3D\n1.23 cm", "Fog 3D\n", "Fog 3D\n", "Low light\n"]
+    boxes = np.array([[ax.get_position().bounds for ax in pair] for pair in pairs])
+    np.testing.assert_allclose(boxes[:, 0, 0], boxes[:, 1, 0], atol=1e-4)
+    np.testing.assert_allclose(
+        boxes[:, 0, 1], boxes[:, 1, 1] + boxes[:, 1, 3], atol=1e-4
+    )  # the mesh hangs under its input
+    np.testing.assert_allclose(boxes[:, 0, 0], [0, 1 / 3, 2 / 3, 0, 1 / 3], atol=1e-4)  # three and two
+    assert boxes[3, 0, 1] < boxes[0, 1, 1]
+    above, below = pairs[0]
+    # The mesh is drawn over the window that the input shows: the ball's outline lies where it does in the picture.
+    drawn = np.asarray(below.images[0].get_array())
+    inside = (drawn < 250).any(axis=-1)
+    (low, high), width = above.get_xlim(), drawn.shape[1]
+    columns = np.nonzero(inside.any(axis=0))[0]
+    edges = low + (np.array([columns[0], columns[-1] + 1]) / width) * (high - low)
+    np.testing.assert_allclose(edges, [63.5 - 30, 63.5 + 30], atol=1.0)
+    assert pairs[4][1].texts[0].get_text() == "no det\\$ection"
+    assert not pairs[4][1].images
