@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +23,14 @@ class Adaptation:
         points: Batches → a checkpoint, ascending; with 0 batches the baseline's weights.
         rate: The learning rate that was taken.
         people: Folder of the data set whose people of the split ``train`` were learned from.
+        tried: Rates that were tried and their errors on other people, no adaptation (rate 0) first; empty if none was.
     """
 
     folder: Path
     points: Mapping[int, ModelChoice]
     rate: float
     people: Path
+    tried: Sequence[tuple[float, float]] = ()
 
 
 def adapt_baseline(bench: Bench) -> Adaptation:
@@ -64,4 +66,4 @@ def adapt_baseline(bench: Bench) -> Adaptation:
     )
     result = adapt(options, bench.tell)
     points = {point.batches: ModelChoice(bench.baseline.name, point.weights) for point in result.points}
-    return Adaptation(out, points, result.lr, data)
+    return Adaptation(out, points, result.lr, data, tuple(result.tried))

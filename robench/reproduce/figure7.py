@@ -56,6 +56,7 @@ def make(bench: Bench) -> Made:
     from robench.reporting.methods import methods_blocks, methods_notes
     from robench.reporting.plots import save
     from robench.reporting.tables import to_csv
+    from robench.reproduce.published import METRIC_OF
 
     base = bench.run(bench.baseline, bench.masker)
     pictures = _pictures(base, bench.path("figure7-pictures.png"))
@@ -68,7 +69,7 @@ def make(bench: Bench) -> Made:
     files = [pictures]
     for metric in METRICS:
         plot = adaptation_plot(table, metric)
-        files += save(plot, bench.path(f"figure7-{metric.removesuffix('_cm')}"), ("png", "svg"))
+        files += save(plot, bench.path(f"figure7-{METRIC_OF[metric]}"), ("png", "svg"))
     write_text_atomic(bench.path("figure7.csv"), to_csv(table))
     named = table.assign(method=[f"{count} batches" for count in table["batches"]])
     named.attrs = table.attrs
@@ -79,7 +80,7 @@ def make(bench: Bench) -> Made:
             *(ratios(runs, metric, level) for metric in METRICS),
         ),
         (
-            f"Adapted on batches of {BATCH_SIZE} corrupted pictures by Adam at {adapted.rate:g}.",
+            rate_sentence(adapted.rate, adapted.tried),
             *methods_notes(named, METRICS[0]),
             "Ratio to clean: the paper's code is PIFu fine-tuned on so many batches an epoch, five pictures, without "
             "intervals, and its truth does not turn with the picture.",
@@ -90,6 +91,22 @@ def make(bench: Bench) -> Made:
         ),
         findings=tuple(findings(runs, table, level)),
     )
+
+
+def rate_sentence(rate: float, tried: Sequence[tuple[float, float]]) -> str:
+    """Return how the learning rate was come by, and whether any helped on the people that it was chosen on.
+
+    Args:
+        rate: The one that was taken.
+        tried: Rates and their errors, no adaptation (rate 0) first; empty if none was.
+    """
+    text = f"Adapted on batches of {BATCH_SIZE} corrupted pictures by Adam at {rate:g}"
+    if not tried:
+        return f"{text}, as nobody is there to choose a rate by."
+    errors = ", ".join(f"{error:.4f} at {one:g}" if one else f"{error:.4f} without" for one, error in tried)
+    best = min(error for one, error in tried if one)
+    verdict = "" if best < tried[0][1] else "; no rate made it smaller"
+    return f"{text}. The error of other people, which it was chosen by: {errors}{verdict}."
 
 
 def _pictures(run: Path, path: Path) -> Path:

@@ -321,6 +321,13 @@ def test_a_turned_person_is_set_beside_the_number_whose_truth_does_not_turn(writ
     assert [cell.text for cell in columns[1].cells] == ["", "2.36"]  # 19.00 / 8.05
 
 
+def test_the_rate_is_told_and_whether_it_helped() -> None:
+    assert figure7.rate_sentence(7e-4, ()).endswith("by Adam at 0.0007, as nobody is there to choose a rate by.")
+    found = figure7.rate_sentence(7e-5, [(0.0, 0.1272), (7e-5, 0.1279), (2e-4, 0.13)])
+    assert found.endswith("chosen by: 0.1272 without, 0.1279 at 7e-05, 0.1300 at 0.0002; no rate made it smaller.")
+    assert figure7.rate_sentence(2e-4, [(0.0, 0.2), (2e-4, 0.1)]).endswith("0.1000 at 0.0002.")
+
+
 def test_who_cannot_adapt_is_told(tmp_path, write_run) -> None:
     bench = ABench(tmp_path, {"mean-body": write_run("toy")}, (7,))
     (missing,) = figure7.missing(bench)
