@@ -176,7 +176,8 @@ def converted(tensors: Mapping[str, Any], size: DptSize, source: str) -> dict[st
     if missing or unexpected:
         kinds = (("missing", missing), ("unexpected", unexpected))
         got = "; ".join(f"{len(keys)} {kind}: {listed(keys)}" for kind, keys in kinds if keys)
-        raise UsageError(f"{source} is not the published DPT-hybrid for normals", got=got)
+        hint = "docs/models/fusion.md says which file it is"
+        raise UsageError(f"{source} is not the published DPT-hybrid for normals", got=got, hint=hint)
     found: dict[str, Any] = {}
     for theirs, ours in wanted.items():
         value = tensors[theirs]

@@ -88,7 +88,9 @@ def _only_file(place: Path) -> Path:
     there = [path for path in sorted(place.iterdir()) if path.suffix in _SUFFIXES]
     if len(there) != 1:
         got = ", ".join(path.name for path in there) or "no file of weights"
-        raise EnvironmentNotReady(f"The weights of '{DPT}' are not in {place}", got=got, expected="one file of weights")
+        raise EnvironmentNotReady(
+            f"The weights of '{DPT}' are not in {place}", got=got, expected="one file of weights", hint="name the file"
+        )
     return there[0]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from robench.contracts import Depth, Image
 from robench.errors import EnvironmentNotReady, UsageError
 from robench.io.files import json_text, read_json, sha256_bytes, sha256_file
+from robench.io.weights import listed
 
 VERSION: Final = "1"
 """Goes up when the depth of the same weights changes."""
@@ -25,6 +26,7 @@ FAR_M: Final = 10.0
 _ENDS: Final = (2.0, 98.0)
 """Percentiles that stand for the farthest and the nearest: single pixels are no measure."""
 _CONFIG: Final = "config.json"
+_FETCH: Final = "hf download Intel/dpt-large --local-dir DIR, then --depth-weights DIR"
 _LARGEST: Final = 4096
 _SIZE, _MULTIPLE, _MEAN, _STD = 384, 32, 0.5, 0.5
 """What the published DPT expects, where the folder does not say (``preprocessor_config.json``)."""
@@ -41,7 +43,7 @@ def weights_sha256(folder: Path) -> str:
         raise EnvironmentNotReady(
             f"There is no depth network in {folder}",
             expected=f"{_CONFIG} and model.safetensors, as transformers saves a DPTForDepthEstimation",
-            hint="huggingface-cli download Intel/dpt-large --local-dir DIR",
+            hint=_FETCH,
         )
     return sha256_bytes(json_text({path.name: sha256_file(path) for path in files}).encode())
 
@@ -73,10 +75,15 @@ class DptDepth:
 
     Raises:
         EnvironmentNotReady: If ``transformers`` or the weights are not there, or do not fit each other.
+        UsageError: If the folder is of another network.
     """
 
     def __init__(self, folder: Path) -> None:
         require_transformers()
+        said = read_json(folder / _CONFIG)
+        kind = said.get("model_type") if isinstance(said, dict) else type(said).__name__
+        if kind != "dpt":
+            raise UsageError(f"{folder} holds another network", got=f"model_type {kind}", expected="dpt", hint=_FETCH)
         from transformers import DPTForDepthEstimation
 
         try:
@@ -85,12 +92,12 @@ class DptDepth:
             )
         except Exception as error:  # a damaged or hostile file of weights fails in as many ways as it has bytes
             raise EnvironmentNotReady(
-                f"The depth network in {folder} cannot be loaded", got=str(error)[:200], expected="a DPT"
+                f"The depth network in {folder} cannot be loaded", got=str(error)[:200], expected="a DPT", hint=_FETCH
             ) from error
         wrong = {kind: sorted(map(str, report.get(kind) or ())) for kind in ("missing_keys", "mismatched_keys")}
         if any(wrong.values()):
-            got = "; ".join(f"{kind.replace('_', ' ')} {', '.join(keys[:4])}" for kind, keys in wrong.items() if keys)
-            raise EnvironmentNotReady(f"The weights in {folder} do not fit their configuration", got=got)
+            got = "; ".join(f"{kind.replace('_', ' ')} {listed(keys)}" for kind, keys in wrong.items() if keys)
+            raise EnvironmentNotReady(f"The weights in {folder} do not fit their configuration", got=got, hint=_FETCH)
         self._model = model.eval()
         self._prepare = _Preparation(folder)
 

@@ -76,8 +76,13 @@ class ClipSize:
             "hidden_act": "quick_gelu",
         }
 
-    def check(self, said: dict[str, Any], source: str) -> None:
+    def check(self, said: dict[str, Any], source: str, hint: str = "") -> None:
         """Compare with a folder's ``config.json``.
+
+        Args:
+            said: What it says.
+            source: What to call the folder in a message.
+            hint: The next step where it is of another network.
 
         Raises:
             UsageError: If it says another size or activation.
@@ -91,6 +96,7 @@ class ClipSize:
                 f"{source} is another CLIP",
                 got=", ".join(f"{k} {v}" for k, v in wrong.items()),
                 expected=", ".join(f"{k} {self.options()[k]}" for k in wrong),
+                hint=hint,
             )
 
 
@@ -125,7 +131,8 @@ class ClipEncoder(TorchEncoder):
         if place.is_dir():
             if (place / "config.json").is_file():
                 said = read_json(place / "config.json")
-                self.size.check(said if isinstance(said, dict) else {}, f"The encoder in {place}")
+                hint = f"hf download {self.hub} --local-dir DIR, then {self.card.name}:DIR" if self.hub else ""
+                self.size.check(said if isinstance(said, dict) else {}, f"The encoder in {place}", hint)
             there = [place / name for name in _IN_FOLDER if (place / name).is_file()]
             if not there:
                 raise EnvironmentNotReady(

@@ -47,7 +47,10 @@ def find_weights(name: str, given: Path | None, suffixes: Iterable[str], hub: st
     """
     if given is not None:
         if not given.exists():
-            raise EnvironmentNotReady(f"The weights of '{name}' are not there", got=f"no file or folder {given}")
+            hint = f"hf download {hub} --local-dir {given}" if hub else "name the file or folder that they are in"
+            raise EnvironmentNotReady(
+                f"The weights of '{name}' are not there", got=f"no file or folder {given}", hint=hint
+            )
         return given
     folder = weights_folder()
     for place in (folder / name, *(folder / f"{name}{suffix}" for suffix in suffixes)):

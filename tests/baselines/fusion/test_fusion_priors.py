@@ -143,7 +143,9 @@ def test_missing_networks_are_told_with_the_place_or_the_command(
         opened("described", normals="dpt-hybrid-normals")
     (tmp_path / "dpt").mkdir()
     config = scenes.config(normals="dpt-hybrid-normals")
-    with pytest.raises(EnvironmentNotReady, match=r"not in .*dpt; got no file of weights; expected one file"):
+    with pytest.raises(
+        EnvironmentNotReady, match=r"not in .*dpt; got no file of weights; expected one file.*name the file"
+    ):
         PriorEncoders(config, CPU, {"normals": tmp_path / "dpt"})
     for name in ("a.pth", "b.safetensors"):
         (tmp_path / "dpt" / name).write_text("")

@@ -164,7 +164,7 @@ class FakeDpt:
 def weights(tmp_path: Path, monkeypatch) -> Path:
     folder = tmp_path / "weights"
     folder.mkdir()
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text('{"model_type": "dpt"}')
     (folder / "model.safetensors").write_bytes(b"weights")
     (folder / "preprocessor_config.json").write_text(json.dumps({"size": 64, "ensure_multiple_of": 16}))
     module = ModuleType("transformers")
@@ -221,13 +221,16 @@ def test_estimates_are_made_once_and_stored(make_people, tmp_path: Path, plugins
 
 
 def test_missing_library_weights_and_keys_are_told(weights: Path, tmp_path: Path, monkeypatch) -> None:
-    with pytest.raises(EnvironmentNotReady, match="no depth network"):
+    with pytest.raises(EnvironmentNotReady, match=r"no depth network.*hf download .*--depth-weights DIR"):
         choose_depth("dpt", tmp_path / "nowhere")
     (weights / "model.safetensors").unlink()
     with pytest.raises(EnvironmentNotReady, match=r"no depth network.*model\.safetensors"):
         choose_depth("dpt", weights)
     monkeypatch.setattr(FakeDpt, "report", {"missing_keys": {"neck.a", "head.b"}})
-    with pytest.raises(EnvironmentNotReady, match=r"do not fit.*missing keys head\.b, neck\.a"):
+    with pytest.raises(EnvironmentNotReady, match=r"do not fit.*missing keys head\.b, neck\.a.*hf download"):
+        dpt.DptDepth(weights)
+    (weights / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(UsageError, match=r"another network; got model_type bert; expected dpt.*hf download"):
         dpt.DptDepth(weights)
     monkeypatch.setattr(dpt.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EnvironmentNotReady, match=r"not installed.*robench\[priors\]"):

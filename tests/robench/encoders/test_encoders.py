@@ -188,8 +188,12 @@ def test_nothing_is_fetched_and_the_command_is_named(tmp_path: Path, monkeypatch
     clip: Any = registry.load("encoders", "clip-vit-l14")
     with pytest.raises(EnvironmentNotReady, match=r"'clip-vit-l14'.*hf download openai/clip-vit-large-patch14"):
         clip.open("cpu")
-    with pytest.raises(EnvironmentNotReady, match="no file or folder"):
+    with pytest.raises(EnvironmentNotReady, match=r"no file or folder .*hf download .* --local-dir .*nowhere"):
         clip.open("cpu", tmp_path / "nowhere")
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text('{"hidden_size": 768}')
+    with pytest.raises(UsageError, match=r"another CLIP; got hidden_size 768.*hf download .*, then clip-vit-l14:DIR"):
+        clip.open("cpu", tmp_path / "bert")
     (tmp_path / "empty").mkdir()
     with pytest.raises(EnvironmentNotReady, match=r"no weights of 'clip-vit-l14'.*model\.safetensors"):
         clip.open("cpu", tmp_path / "empty")
