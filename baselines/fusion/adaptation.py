@@ -17,11 +17,11 @@ from baselines.fusion.train_config import FusionTrainConfig
 from baselines.fusion.training import FusionRun
 from baselines.pifu.adaptation import adapting, finished, history, items_of, lesson_batch
 from baselines.pifu.colour import ColourNet
+from baselines.pifu.device import resolve_device
 from baselines.pifu.items import Batch, Item
 from baselines.pifu.network import ShapeNet
 from baselines.pifu.run_log import RunLog
 from baselines.pifu.train_config import SHIPPED
-from baselines.pifu.training import resolve_device
 from robench.io.files import make_folder
 from robench.training.lessons import Adapted, AdaptJob
 

@@ -28,10 +28,11 @@ from baselines.fusion.train_config import FusionTrainConfig
 from baselines.pifu.adapter import MINI_WEIGHTS
 from baselines.pifu.checkpoint import read_own
 from baselines.pifu.colour import ColourNet
+from baselines.pifu.device import resolve_device
 from baselines.pifu.items import Batch, Item, opened, validation_batch
 from baselines.pifu.network import Encoded, ShapeNet, blank, init_weights
 from baselines.pifu.train_config import SHIPPED, read_train_config
-from baselines.pifu.training import SHAPE_FILE, Run, fit, resolve_device
+from baselines.pifu.training import SHAPE_FILE, Run, fit
 from robench import rng as seeds
 from robench.errors import UsageError
 from robench.io.weights import find_weights

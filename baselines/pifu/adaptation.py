@@ -19,6 +19,7 @@ import torch
 
 from baselines.pifu.checkpoint import Weights, load_weights, save_weights
 from baselines.pifu.colour import ColourNet
+from baselines.pifu.device import resolve_device
 from baselines.pifu.inputs import prepare
 from baselines.pifu.items import Batch, Item, augmented
 from baselines.pifu.network import ShapeNet
@@ -26,7 +27,7 @@ from baselines.pifu.run_log import RunLog
 from baselines.pifu.sampling import Pool, choose, load_pool
 from baselines.pifu.train_config import TrainConfig
 from baselines.pifu.train_state import STATE_FILE
-from baselines.pifu.training import MODEL_FILE, SHAPE_FILE, Run, resolve_device
+from baselines.pifu.training import MODEL_FILE, SHAPE_FILE, Run
 from robench import rng as seeds
 from robench.errors import UsageError
 from robench.io.files import make_folder

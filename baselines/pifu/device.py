@@ -6,8 +6,30 @@ import torch
 
 from baselines.pifu.rays import Precision
 from baselines.pifu.reconstruct import check_resolution
-from baselines.pifu.training import resolve_device
-from robench.errors import UsageError
+from robench.errors import EnvironmentNotReady, UsageError
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the torch device for ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
+
+    Raises:
+        UsageError: If the name is none of these.
+        EnvironmentNotReady: If CUDA is asked for and not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device != "cpu" and device != "cuda" and not device.removeprefix("cuda:").isdigit():
+        raise UsageError("Unknown device", got=repr(device), expected="cpu, cuda, cuda:N or auto")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise EnvironmentNotReady(f"No CUDA device for '{device}'", got="torch sees none", hint="--device cpu")
+    return torch.device(device)
+
+
+def reduced_precision(device: torch.device, precision: str) -> bool:
+    """True if the image filter shall run in bfloat16: asked for, or `auto` on hardware that multiplies it natively."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    return device.type == "cuda" or bool(torch.cpu._is_amx_tile_supported())
 
 
 def working_device(device: str, resolution: int, precision: Precision, system: str) -> torch.device:

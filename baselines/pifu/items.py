@@ -66,8 +66,27 @@ def opened(data: Path) -> tuple[list[Sample], list[Sample], dict[str, Any]]:
     return training, validation, {"dataset": dataset.card.name, "dataset_revision": dataset.revision(data)}
 
 
+def plain_item(sample: Sample, config: TrainConfig, pool: Pool, cache: Path) -> Item:
+    """Decode one picture that has mask and camera; see `load_items`."""
+    from robench.io.images import read_image, read_mask
+
+    assert sample.mask is not None
+    assert sample.camera is not None
+    image = read_image(sample.image)
+    ready = prepare(image, read_mask(sample.mask, image.shape[:2]), sample.camera, config.network.image_size)
+    return Item(sample.sample_id, ready.image, ready.mask, ready.camera, pool)
+
+
+MakeItem = Callable[[Sample, Any, Pool, Path], Item]
+
+
 def load_items(
-    samples: Sequence[Sample], config: TrainConfig, cache: Path, tell: Callable[[str], None], workers: int = 4
+    samples: Sequence[Sample],
+    config: TrainConfig,
+    cache: Path,
+    tell: Callable[[str], None],
+    workers: int = 4,
+    make: MakeItem = plain_item,
 ) -> list[Item]:
     """Decode pictures and prepare points.
 
@@ -77,6 +96,7 @@ def load_items(
         cache: Folder of precomputed points.
         tell: Gets a line of progress now and then.
         workers: Threads.
+        make: Makes an item of a sample, the options, its subject's points and the folder.
 
     Raises:
         UsageError: If a sample lacks what training needs.
@@ -93,15 +113,8 @@ def load_items(
         return load_pool(mesh, cache, config.pool, config.sigmas_cm, config.uniform_share, config.seed)
 
     def item_of(sample: Sample) -> Item:
-        from robench.io.images import read_image, read_mask
-
-        assert sample.mask is not None
         assert sample.mesh is not None
-        assert sample.camera is not None
-        image = read_image(sample.image)
-        mask = read_mask(sample.mask, image.shape[:2])
-        ready = prepare(image, mask, sample.camera, config.network.image_size)
-        return Item(sample.sample_id, ready.image, ready.mask, ready.camera, pools[sample.mesh])
+        return make(sample, config, pools[sample.mesh], cache)
 
     with ThreadPoolExecutor(workers) as threads:
         for done, (mesh, pool) in enumerate(zip(meshes, threads.map(pool_of, meshes), strict=True), 1):
@@ -114,6 +127,12 @@ def load_items(
             if len(items) % 500 == 0 or len(items) == len(samples):
                 tell(f"decoded {len(items)} of {len(samples)} pictures")
     return items
+
+
+def evenly(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """Return at most so many samples, spread evenly from the first to the last."""
+    places = np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)
+    return [samples[i] for i in places]
 
 
 def order(count: int, position: int, seed: int) -> int:
@@ -139,7 +158,7 @@ def augmented(item: Item, world: Float, config: TrainConfig, rng: np.random.Gene
     size = item.image.shape[0]
     change = draw(rng, size, config.flip, config.zoom, config.shift)
     picture, mask = move_picture(item.image, item.mask, change)
-    points = move_points(_normalised(world, item.camera), change, size)
+    points = move_points(normalised(world, item.camera), change, size)
     return network_image(picture, mask), points.T
 
 
@@ -191,11 +210,12 @@ def validation_batch(item: Item, count: int, seed: int) -> Batch:
     """Return one item unaugmented with a fixed draw of points."""
     rng = seeds.generator(seed, item.sample_id, "pifu-validation")
     world, label = choose(item.pool, count, rng)
-    points = _normalised(world, item.camera).T[None]
+    points = normalised(world, item.camera).T[None]
     return Batch(network_image(item.image, item.mask)[None], points, label[None, None])
 
 
-def _normalised(world: Float, camera: Camera) -> Float:
+def normalised(world: Float, camera: Camera) -> Float:
+    """Return world points (N, 3), centimetres, in the normalised coordinates of a camera's square picture."""
     m = camera.view_from_world
     view = world.astype(np.float64) @ m[:3, :3].T + m[:3, 3]
     return to_normalised(view, camera).astype(np.float32)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,16 +29,17 @@ class Phase(Generic[N]):
     """What differs between the training of the two networks.
 
     Attributes:
-        name: ``shape`` or ``colour``.
+        name: ``shape`` or ``colour``, or what another system calls its parts.
         net: The network in training.
         steps: Optimiser steps.
         batch: The batch of a step.
         loss: Loss of a batch.
         validate: Metrics of the averaged network, smaller ``val_mse`` better; None to skip.
         keep: Called with the averaged network to export, if nothing later replaces it.
+        file: What `keep` writes in the run's folder, if it writes a file.
     """
 
-    name: Literal["shape", "colour"]
+    name: str
     net: N
     steps: int
     lr: float
@@ -46,6 +47,7 @@ class Phase(Generic[N]):
     loss: Callable[[N, Batch], Tensor]
     validate: Callable[[N], dict[str, float]] | None
     keep: Callable[[N], None]
+    file: str = ""
 
 
 class Average(Generic[N]):

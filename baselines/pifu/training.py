@@ -22,14 +22,18 @@ from baselines.pifu.adapter import MINI_WEIGHTS
 from baselines.pifu.checkpoint import Weights, load_own, load_weights, save_weights
 from baselines.pifu.colour import ColourNet
 from baselines.pifu.corrupted import CorruptedItems, corrupted_items
+from baselines.pifu.device import reduced_precision, resolve_device
 from baselines.pifu.items import (
     Batch,
     Item,
+    MakeItem,
     Shown,
     as_they_are,
     colour_batch,
+    evenly,
     load_items,
     opened,
+    plain_item,
     shape_batch,
     validation_batch,
 )
@@ -48,7 +52,7 @@ from baselines.pifu.train_state import (
 )
 from robench import rng as seeds
 from robench.contracts import Sample
-from robench.errors import EnvironmentNotReady, UsageError
+from robench.errors import UsageError
 from robench.io.files import sha256_file
 
 N = TypeVar("N", bound=nn.Module)
@@ -56,29 +60,6 @@ MODEL_FILE = "model.safetensors"
 SHAPE_FILE = "shape.safetensors"
 # Of a time limit, so much is kept for the colour net.
 _COLOUR_SHARE = 0.15
-
-
-def resolve_device(device: str) -> torch.device:
-    """Return the torch device for ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
-
-    Raises:
-        UsageError: If the name is none of these.
-        EnvironmentNotReady: If CUDA is asked for and not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device != "cpu" and device != "cuda" and not device.removeprefix("cuda:").isdigit():
-        raise UsageError("Unknown device", got=repr(device), expected="cpu, cuda, cuda:N or auto")
-    if device != "cpu" and not torch.cuda.is_available():
-        raise EnvironmentNotReady(f"No CUDA device for '{device}'", got="torch sees none", hint="--device cpu")
-    return torch.device(device)
-
-
-def reduced_precision(device: torch.device, precision: str) -> bool:
-    """True if the image filter shall run in bfloat16: asked for, or `auto` on hardware that multiplies it natively."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    return device.type == "cuda" or bool(torch.cpu._is_amx_tile_supported())
 
 
 def train(
@@ -144,8 +125,9 @@ def fit(
     resume: bool = False,
     max_minutes: float | None = None,
     kind: Callable[..., Run] | None = None,
+    make: MakeItem = plain_item,
 ) -> Path:
-    """Train on given samples, by a kind of run; the rest as `train`. `facts` about the data go into the exported file.
+    """Train on given samples, by a kind of run on items that `make` makes; `facts` go into the file; else as `train`.
 
     Raises:
         UsageError: If options, samples or the run folder do not fit.
@@ -157,9 +139,8 @@ def fit(
     open_run(config, out, resume)
     shown = corrupted_items(config, [*training, *validation], out, resume)
     with RunLog(out / "log.jsonl", resume) as log:
-        items = load_items(training, config, out / "points", log.say)
-        picked = np.linspace(0, len(validation) - 1, min(config.val_images, len(validation))).round().astype(int)
-        checks = load_items([validation[i] for i in picked], config, out / "points", log.say) if len(validation) else []
+        items = load_items(training, config, out / "points", log.say, make=make)
+        checks = load_items(evenly(validation, config.val_images), config, out / "points", log.say, make=make)
         if shown is not None:  # judged by clean pictures and by pictures such as it sees
             shown.tell = log.say
             checks += shown(checks, ["validation"] * len(checks))
@@ -324,8 +305,8 @@ class Run:
         def loss(module: ShapeNet, batch: Batch) -> Tensor:
             return stack_loss(self._predict(module, batch, every_stack=True), self.put(batch.targets))
 
-        check = self.judged if self.checks else None
-        return Phase("shape", net, self.config.steps, self.config.lr, self.batch, loss, check, self.keep_shape)
+        config, check = self.config, self.judged if self.checks else None
+        return Phase("shape", net, config.steps, config.lr, self.batch, loss, check, self.keep_shape, SHAPE_FILE)
 
     def _colour_phase(self, net: ColourNet, shape: ShapeNet) -> Phase[ColourNet]:
         self.best_colour: ColourNet | None = None
@@ -350,7 +331,7 @@ class Run:
     def _fit(self, phase: Phase[N], state: dict[str, Any] | None, limit: float) -> bool:
         """Train one phase; return False if the time limit came first. The averaged network to export has been kept."""
         config, net = self.config, phase.net
-        optimizer = make_optimizer(config.optimizer if phase.name == "shape" else "adam", net, phase.lr)
+        optimizer = make_optimizer("adam" if phase.name == "colour" else config.optimizer, net, phase.lr)
         average = Average(net, config.ema)
         step = 0
         best = float("inf")
@@ -401,7 +382,7 @@ class Run:
                 save()
                 self.log.say(f"stopped at step {step}; --resume goes on from here")
                 raise
-        if validated != step or phase.validate is None or not (self.out / SHAPE_FILE).exists():
+        if validated != step or phase.validate is None or not (self.out / phase.file).is_file():
             best = check()
         save()
         return step >= phase.steps

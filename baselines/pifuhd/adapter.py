@@ -1,4 +1,4 @@
-"""The reconstructor of the registry: `pifuhd`, with the authors' weights."""
+"""The reconstructor of the registry: `pifuhd`, with the authors' weights or those of a training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PifuHD:
-    """The authors' PIFuHD: bring ``pifuhd.pt``.
+    """The authors' PIFuHD: bring ``pifuhd.pt``, or train one.
 
     Attributes:
         resolution: Grid nodes an axis, a power of two from 16 to 1024.
@@ -30,13 +30,13 @@ class PifuHD:
     card = Card(
         name="pifuhd",
         version="1",
-        summary="PIFuHD with the authors' weights (bring pifuhd.pt)",
+        summary="PIFuHD with the authors' weights (bring pifuhd.pt), or trained by you",
         licence="Apache-2.0 (code); the authors' weights: CC-BY-NC-4.0",
         reference="Saito et al., PIFuHD, CVPR 2020, arXiv:2004.00452",
         extra={
             "checkpoint_sha256": "of the file that you bring; printed when it opens",
             "official_sha256": "891637c65f122c7efe212ebba7ae4581f86d75c92fdd5894096fe32f562175e9",
-            "weights": "the file pifuhd.pt (1.5 GB), or a folder with it; other options in pifuhd.json beside it",
+            "weights": "pifuhd.pt (1.5 GB; more options in pifuhd.json beside it), or model.safetensors of a training",
             "inputs_used": sorted(("image", "mask", "camera", "box")),
             "mask_used_for": "the crop alone: the background is seen, as published",
             "frame": "view",
@@ -51,7 +51,7 @@ class PifuHD:
             },
             "parameters": 387_049_625,
             "gpu_mem_mb": 8000,
-            "trainable": False,
+            "trainable": True,
         },
     )
 
@@ -73,7 +73,7 @@ class PifuHD:
 
         Args:
             device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
-            weights: ``pifuhd.pt``, or a folder with it.
+            weights: ``pifuhd.pt``, ``model.safetensors`` of a training, or a folder with one of them.
 
         Raises:
             EnvironmentNotReady: If no weights are given or the device is not there.
@@ -82,7 +82,7 @@ class PifuHD:
         if weights is None:
             raise EnvironmentNotReady(
                 "The model 'pifuhd' ships no weights",
-                expected="the authors' pifuhd.pt (1,548,375,177 bytes)",
+                expected="the authors' pifuhd.pt (1,548,375,177 bytes), or a file of `robench train pifuhd`",
                 hint="--checkpoint pifuhd.pt",
             )
         from baselines.pifu.device import working_device
@@ -118,6 +118,21 @@ class PifuHD:
     def close(self) -> None:
         """Free the networks."""
         self._predictor = None
+
+    def train(
+        self,
+        config_path: Path,
+        data: Path,
+        out: Path,
+        *,
+        device: str = "auto",
+        resume: bool = False,
+        max_minutes: float | None = None,
+    ) -> Path:
+        """Train on a data set; see `baselines.pifuhd.training.train`. Returns the path of the weights."""
+        from baselines.pifuhd.training import train
+
+        return train(config_path, data, out, device=device, resume=resume, max_minutes=max_minutes)
 
     def parity(self, golden: Path) -> list[ParityLine]:
         """Compare the implementation with a file of golden values; see `baselines.pifuhd.parity.parity`."""

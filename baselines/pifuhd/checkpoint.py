@@ -1,12 +1,12 @@
-"""Strict reading of the authors' pifuhd.pt; no code in it is ever run.
+"""Strict reading of the authors' pifuhd.pt, and of our own files; no code in them is ever run.
 
-The file holds tensors (``model_state_dict``) and two sets of stored options (``opt``, ``opt_netG``), objects of a class
-of Python's standard library, which torch's weights-only reader refuses. They are read into a stand-in that keeps plain
-values and does nothing.
+The authors' file holds tensors (``model_state_dict``) and two sets of stored options (``opt``, ``opt_netG``), objects
+of a class of Python's standard library, which torch's weights-only reader refuses. They are read into a stand-in that
+keeps plain values and does nothing.
 
 What the network looks like is told by the tensors' own shapes, and every one of them is then checked against it. From
 the options comes what shapes cannot tell: the scale of the depth, which hidden layer the levels share, and how the fine
-stem halves the resolution.
+stem halves the resolution. Our own files, safetensors with the same names, say their options.
 """
 
 from __future__ import annotations
@@ -14,23 +14,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from baselines.pifu.checkpoint import filled, read_torch
+from baselines.pifu.checkpoint import alias_groups, filled, read_own, read_torch
 from baselines.pifu.network import count_parameters
+from baselines.pifu.whose import refuse_other
 from baselines.pifuhd.config import OFFICIAL, PifuHDConfig
 from baselines.pifuhd.network import PifuHDNet
 from robench.errors import UsageError
-from robench.io.files import read_json, sha256_file
+from robench.io.files import read_json, sha256_file, write_bytes_atomic
 
 CONFIG_FILE = "pifuhd.json"
 OFFICIAL_SHA256 = "891637c65f122c7efe212ebba7ae4581f86d75c92fdd5894096fe32f562175e9"
 OFFICIAL_BYTES = 1_548_375_177
+FORMAT = "robench-pifuhd/1"
 _WANTED = "the authors' pifuhd.pt"
 _STATE = "model_state_dict"
 _MOST_OPTIONS = 1000
@@ -61,12 +64,14 @@ class Weights:
         net: Both levels and the normal networks.
         sha256: Of the file.
         keys: Tensors that were read.
+        provenance: What the writer said about data and training (our own files).
     """
 
     config: PifuHDConfig
     net: PifuHDNet
     sha256: str
     keys: int
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -192,21 +197,73 @@ def _merged(state: Mapping[str, Tensor], found: Mapping[str, Any], stored: objec
 
 
 def load_weights(path: Path) -> Weights:
-    """Load the authors' weights, strictly.
+    """Load the authors' weights or our own, strictly.
 
     Args:
-        path: The file, or a folder with ``pifuhd.pt``. Options that the file does not tell are read from
-            ``pifuhd.json`` beside it.
+        path: ``pifuhd.pt`` or a ``.safetensors`` of ours, or a folder with the one or with our ``model.safetensors``.
+            Options that the authors' file does not tell are read from ``pifuhd.json`` beside it.
 
     Raises:
         UsageError: If it is missing, damaged or does not fit; every missing, unexpected and misshapen key is named.
     """
-    file = path / "pifuhd.pt" if path.is_dir() else path
+    file = path
+    if path.is_dir():
+        ours = path / "model.safetensors"
+        file = ours if ours.is_file() and not (path / "pifuhd.pt").exists() else path / "pifuhd.pt"
+    if file.suffix == ".safetensors":
+        return load_own(file)
     state, stored, coarse = read_checkpoint(file)
     options = file.parent / CONFIG_FILE
     config = configured(state, stored, coarse, _read_options(options) if options.is_file() else {})
     net = filled(PifuHDNet, config, state, str(file), "" if config == OFFICIAL else _differences(config))
     return Weights(config, net, sha256_file(file), len(state))
+
+
+def save_own(path: Path, net: PifuHDNet, provenance: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> None:
+    """Write a network as a safetensors file, atomically, with its options.
+
+    Args:
+        path: The file.
+        net: All levels.
+        provenance: JSON-able facts about data, training and licence.
+        dtype: ``float32`` or ``float16`` for the floating-point tensors on disk.
+    """
+    from safetensors.torch import save
+
+    state = net.state_dict()
+    names = [group[-1] for group in alias_groups(net)]
+    tensors = {name: state[name].detach().cpu() for name in names}
+    kept = {name: (t.to(dtype) if t.is_floating_point() else t).contiguous() for name, t in tensors.items()}
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(asdict(net.config), sort_keys=True),
+        "provenance": json.dumps(dict(provenance), sort_keys=True),
+    }
+    write_bytes_atomic(path, save(kept, metadata=metadata))
+
+
+def load_own(path: Path) -> Weights:
+    """Load a file that `save_own` wrote; weights become float32.
+
+    Raises:
+        UsageError: If it is missing, damaged, of another format or does not fit its own options.
+    """
+    if not path.is_file():
+        raise UsageError("There is no such checkpoint", got=str(path), expected="model.safetensors of a training")
+    metadata, state = read_own(path)
+    if metadata.get("format") != FORMAT:
+        with torch.device("meta"):
+            own = [group[-1] for group in alias_groups(PifuHDNet(OFFICIAL))]
+        refuse_other(path, metadata, state.keys(), own, "PIFuHD")
+    try:
+        options, provenance = json.loads(metadata["config"]), json.loads(metadata.get("provenance", "{}"))
+    except (KeyError, ValueError, RecursionError) as error:
+        raise UsageError(f"The metadata of {path} are damaged", got=f"{type(error).__name__}: {error}") from error
+    if not isinstance(options, dict) or not isinstance(provenance, dict):
+        raise UsageError(f"The metadata of {path} are damaged", got="no mappings")
+    config = PifuHDConfig.from_mapping(options)
+    net = filled(PifuHDNet, config, state, str(path))
+    return Weights(config, net, sha256_file(path), len(state), provenance)
 
 
 def _differences(config: PifuHDConfig) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from baselines.pifu.config import Down, Norm, PifuConfig, Upsample, checked_options
@@ -144,13 +144,37 @@ class PifuHDConfig:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> PifuHDConfig:
-        """Build from plain values; options not named keep the published value.
+        """Build from plain values; options not named keep the published value, or that of the ``preset`` named.
 
         Raises:
             UsageError: If an option is unknown or unfit.
         """
-        return cls(**checked_options(cls, values, "PIFuHD"))
+        options = dict(values)
+        preset = options.pop("preset", "official")
+        if preset not in PRESETS:
+            raise UsageError("PIFuHD has no such preset", got=repr(preset), expected="one of " + ", ".join(PRESETS))
+        return cls(**checked_options(cls, {**asdict(PRESETS[preset]), **options}, "PIFuHD"))
 
 
 OFFICIAL = PifuHDConfig()
 """The released pifuhd.pt."""
+
+MINI = PifuHDConfig(
+    coarse_size=128,
+    fine_size=256,
+    z_size=25.0,
+    width=32,
+    num_stack=1,
+    hourglass_depth=3,
+    hourglass_dim=128,
+    upsample="bilinear",
+    mlp=(256, 192, 128, 64, 1),
+    fine_width=16,
+    fine_mlp=(128, 64, 32, 1),
+    normal_width=16,
+    normal_downs=3,
+    normal_blocks=3,
+)
+"""A small one that a CPU can train: PIFu's small net as its coarse level."""
+
+PRESETS: Mapping[str, PifuHDConfig] = {"official": OFFICIAL, "mini": MINI}

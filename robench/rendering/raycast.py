@@ -78,13 +78,16 @@ class RayScene:
         self.mesh = mesh
         self.surface: Surface | None = None if mesh.is_empty else surface_of(mesh, device)
 
-    def cast(self, camera: Camera, *, flat: bool = False, offset: tuple[float, float] = (0.0, 0.0)) -> Hits:
+    def cast(
+        self, camera: Camera, *, flat: bool = False, offset: tuple[float, float] = (0.0, 0.0), last: bool = False
+    ) -> Hits:
         """Cast one ray a pixel.
 
         Args:
             camera: Where to look from; its width and height are the picture's.
             flat: Face normals instead of interpolated vertex normals.
             offset: Shift of the sampling point from pixel centres, in pixels (x right, y down).
+            last: What each ray hits last instead of first: the side that the picture hides.
 
         Returns:
             The hits of a (height, width) picture.
@@ -97,9 +100,11 @@ class RayScene:
 
         from robench.geometry import _kernels
 
-        near = _near(camera, surface)
+        # Rays that run towards the camera from behind the mesh hit first what the others hit last.
+        begin, way = (_far(camera, surface), -1) if last else (_near(camera, surface), 1)
         moved = replace(camera, centre=(camera.centre[0] - offset[0], camera.centre[1] - offset[1]))
-        start, ahead = pixel_rays(moved, near)
+        start, ahead = pixel_rays(moved, begin)
+        ahead *= way
         start[:, 2] -= surface.centre
         device, count = surface.device, height * width
         face = wp.empty(count, dtype=wp.int32, device=device)
@@ -123,6 +128,7 @@ class RayScene:
 
         faces: NDArray[np.int32] = face.numpy().reshape(height, width)
         mask = faces >= 0
+        lengths = np.where(mask, np.float32(way) * depth.numpy().reshape(height, width), np.float32(np.inf))
         turn = camera.view_from_world[:3, :3].T.astype(np.float32)
         if flat:
             normals = (face_normals(self.mesh) @ turn)[faces] * mask[..., None].astype(np.float32)
@@ -133,7 +139,7 @@ class RayScene:
             mask=mask,
             face=faces,
             bary=bary.numpy().reshape(height, width, 3),
-            depth=(depth.numpy().reshape(height, width) + np.float32(near)) / np.float32(100.0),
+            depth=(lengths + np.float32(begin)) / np.float32(100.0),
             normals=normals,
             colours=colours,
         )
@@ -153,9 +159,18 @@ def raycast(
 
 def _near(camera: Camera, surface: Surface) -> float:
     """Start rays just before the mesh's box: float32 ray lengths then keep micrometres whatever the distance."""
+    return max(0.0, camera.distance - float(_heights(camera, surface).max()) - 1.0)
+
+
+def _far(camera: Camera, surface: Surface) -> float:
+    return camera.distance - float(_heights(camera, surface).min()) + 1.0
+
+
+def _heights(camera: Camera, surface: Surface) -> NDArray[np.float64]:
+    """Return z in the view frame of the corners of the mesh's box, (8,)."""
     box = np.stack(np.meshgrid(*zip(surface.low, surface.high, strict=True), indexing="ij"), axis=-1).reshape(-1, 3)
-    top = float((box @ camera.view_from_world[2, :3]).max() + camera.view_from_world[2, 3])
-    return max(0.0, camera.distance - top - 1.0)
+    found: NDArray[np.float64] = box @ camera.view_from_world[2, :3] + camera.view_from_world[2, 3]
+    return found
 
 
 def _blank(height: int, width: int, coloured: bool) -> Hits:
