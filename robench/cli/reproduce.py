@@ -54,6 +54,9 @@ def reproduce(
     ] = None,
     iterations: Annotated[int, typer.Option("--iterations", min=1, help="Of each refinement.")] = 100,
     refined: Annotated[int, typer.Option("--refined", min=1, help="At most so many pictures are refined.")] = 5,
+    refine_size: Annotated[
+        int, typer.Option("--refine-size", min=16, max=2048, help="Pixels a side of what a refinement renders.")
+    ] = 512,
     device: Annotated[str, typer.Option("--device", help="cpu | cuda | auto")] = "auto",
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes that each open a model.")] = 1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of people and corruptions.")] = 0,
@@ -89,6 +92,7 @@ def reproduce(
         model_options=_work.pairs(model_option, "--model-option", "resolution=128"),
         iterations=iterations,
         refined=refined,
+        refine_size=refine_size,
         device=device,
         workers=workers,
         seed=seed,

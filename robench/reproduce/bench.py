@@ -268,7 +268,15 @@ class Bench:
 
     def refined_folder(self, protocol: Protocols = "described", recipe: str | None = None) -> Path:
         """Return where `refined` has its pictures."""
-        choice = (protocol, recipe, self.options.encoder, self.masker, self.options.iterations, self.options.refined)
+        choice = (
+            protocol,
+            recipe,
+            self.options.encoder,
+            self.masker,
+            self.options.iterations,
+            self.options.refined,
+            self.options.refine_size,
+        )
         return self.options.out / "refined" / self.named(*choice, *weights(self.baseline))
 
     def refined(self, protocol: Protocols = "described", recipe: str | None = None) -> Refined:
@@ -291,7 +299,9 @@ class Bench:
                 out=self.refined_folder(protocol, recipe),
                 checkpoint=self.baseline.checkpoint,
                 masker=self.masker,
-                settings=RefineSettings(iterations=self.options.iterations, protocol=protocol),
+                settings=RefineSettings(
+                    iterations=self.options.iterations, protocol=protocol, size=self.options.refine_size
+                ),
                 model_options=self.options_of(self.baseline),
                 device=self.options.device,
                 fresh=self.options.fresh,

@@ -86,6 +86,7 @@ class ReproduceOptions:
         model_options: Options of models by name; a model takes those that it has.
         iterations: Of refinement; the paper has 100.
         refined: At most so many pictures are refined.
+        refine_size: Side of what is rendered in a refinement, pixels.
         device: ``cpu``, ``cuda`` or ``auto``.
         workers: Processes that each open a model.
         seed: Of people and corruptions.
@@ -106,6 +107,7 @@ class ReproduceOptions:
     model_options: Mapping[str, str] = field(default_factory=dict)
     iterations: int = 100
     refined: int = 5
+    refine_size: int = 512
     device: str = "auto"
     workers: int = 1
     seed: int = 0
