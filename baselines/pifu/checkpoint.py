@@ -29,6 +29,8 @@ N = TypeVar("N", bound=nn.Module)
 C = TypeVar("C")
 FORMAT = "robench-pifu/1"
 CONFIG_FILE = "pifu.json"
+MODEL_FILE = "model.safetensors"
+"""What a training writes into its folder."""
 _MOST_PARAMETERS = 500_000_000
 """The published networks have 15 million; options that ask for more are refused before memory is taken for them."""
 
@@ -358,5 +360,11 @@ def load_own(path: Path) -> Weights:
 
 
 def load_weights(path: Path) -> Weights:
-    """Load official weights or our own, by the file's kind; errors as in `load_official` and `load_own`."""
+    """Load official weights or our own, by the file's kind; errors as in `load_official` and `load_own`.
+
+    Args:
+        path: See `load_official`; or a safetensors file of ours, or the folder of a training.
+    """
+    if path.is_dir() and not (path / "net_G").is_file() and (path / MODEL_FILE).is_file():
+        path = path / MODEL_FILE
     return load_own(path) if path.suffix == ".safetensors" else load_official(path)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.pifu.adapter import MINI_WEIGHTS
+from baselines.pifu.checkpoint import MODEL_FILE as MODEL_FILE
 from baselines.pifu.checkpoint import Weights, load_own, load_weights, save_weights
 from baselines.pifu.colour import ColourNet
 from baselines.pifu.corrupted import CorruptedItems, corrupted_items
@@ -56,7 +57,6 @@ from robench.errors import UsageError
 from robench.io.files import sha256_file
 
 N = TypeVar("N", bound=nn.Module)
-MODEL_FILE = "model.safetensors"
 SHAPE_FILE = "shape.safetensors"
 # Of a time limit, so much is kept for the colour net.
 _COLOUR_SHARE = 0.15

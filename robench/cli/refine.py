@@ -126,6 +126,7 @@ def _say(found: Refined, out: Path, level: float, json_: bool) -> None:
             _work.say("Note: PSNR, SSIM and true views need ground-truth meshes with colours.", err=True)
         for cell in bad[:10]:
             _work.say(f"{cell['status']}: {cell['sample_id']} ({cell['corruption']}): {cell['message']}", err=True)
-        _work.say(f"Wrote {len(files)} files to {out} ({found.made} samples refined now)", err=True)
+        failed = f"; {len(bad)} of {len(found.cells)} could not be" if bad else ""
+        _work.say(f"Wrote {len(files)} files to {out} ({found.made} samples refined now{failed})", err=True)
     if bad:
         raise typer.Exit(int(ExitCode.TOO_MANY_FAILURES))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from robench import registry
 from robench.contracts import Reconstructor
-from robench.errors import UsageError
+from robench.errors import EnvironmentNotReady, UsageError
 from robench.registry import did_you_mean
 
 
@@ -54,3 +55,20 @@ def _typed(model: Reconstructor, name: str, text: str, about: Any) -> Any:
         return kind(text)
     except ValueError:
         raise UsageError(what, got=f"'{text}'", expected=about) from None
+
+
+def models_with(method: str) -> str:
+    """Return the models of the registry that have a method beside a `Reconstructor`'s, for a message.
+
+    Args:
+        method: Such as ``adapt`` or ``refine``.
+    """
+    able = [name for name in registry.entries("models") if _has(name, method)]
+    return " or ".join(able) or "a model that can"
+
+
+def _has(name: str, method: str) -> bool:
+    try:
+        return hasattr(registry.load("models", name), method)
+    except EnvironmentNotReady:
+        return False  # a stranger's broken plug-in is no choice

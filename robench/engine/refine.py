@@ -16,12 +16,12 @@ from robench.contracts import OpenReport, Reconstructor, RefineSettings
 from robench.engine.cells import Cell
 from robench.engine.encoder_choice import OpenEncoder, open_encoder
 from robench.engine.masks import StoredMasks, load_masker, masker_identity, refuse_without_masks
-from robench.engine.model_options import configure, option_values
+from robench.engine.model_options import configure, models_with, option_values
 from robench.engine.picture_plan import CLEAN_ONLY, PictureOptions, PicturePlan, plan_pictures
 from robench.engine.pieces import open_pieces
 from robench.engine.pipeline import prepare
 from robench.engine.refine_work import RefineWork, cells_of, piece_name
-from robench.errors import EnvironmentNotReady, UsageError
+from robench.errors import UsageError
 
 MODES: tuple[Literal["sequential", "average"], ...] = ("sequential", "average")
 EMBEDDINGS = (*MODES, "both")
@@ -198,18 +198,8 @@ def _said(options: RefineOptions) -> str:
 def _refinable(name: str) -> Any:
     model = registry.load("models", name)
     if getattr(model, "refine", None) is None:
-        able = [n for n in registry.entries("models") if _can_refine(n)]
-        raise UsageError(
-            f"The model '{name}' has no colours that could be refined", expected=" or ".join(able) or "a model that can"
-        )
+        raise UsageError(f"The model '{name}' has no colours that could be refined", expected=models_with("refine"))
     return model
-
-
-def _can_refine(name: str) -> bool:
-    try:
-        return hasattr(registry.load("models", name), "refine")
-    except EnvironmentNotReady:
-        return False  # a stranger's broken plug-in is no choice
 
 
 def _facts(

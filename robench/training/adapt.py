@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import robench
 from robench import registry
-from robench.engine.model_options import configure
+from robench.engine.model_options import configure, models_with
 from robench.errors import UsageError
 from robench.io.adaptation_files import FORMAT, RECORD, write_curve
 from robench.io.files import json_text, read_json, safe_join, sha256_file, write_json_atomic
@@ -188,7 +188,7 @@ def _checked(options: AdaptOptions) -> Adaptable:
     """Return the model, once what needs no data has been checked."""
     model = registry.load("models", options.model)
     if not isinstance(model, Adaptable):
-        raise UsageError(f"The model '{options.model}' cannot be adapted", hint="robench list models")
+        raise UsageError(f"The model '{options.model}' cannot be adapted", expected=models_with("adapt"))
     if not options.batches or min(options.batches) < 0 or max(options.batches) < 1 or options.batch_size < 1:
         got = f"{', '.join(map(str, options.batches))} batches of {options.batch_size}"
         raise UsageError("There is nothing to adapt on", got=got, expected="a batch or more of a picture or more")

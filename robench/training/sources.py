@@ -172,16 +172,19 @@ def lesson_of(source: Source, cell: Cell) -> tuple[Lesson, Picture]:
     """Return a picture as a model learns from it, and how it was made.
 
     Raises:
-        UsageError: If it cannot be had.
+        UsageError: If it cannot be had, or its mask leaves nobody to learn from.
     """
     sample = cell.sample
+    what = f"The picture of '{sample.sample_id}' under {cell.corruption} at {cell.severity}"
     try:
         picture = source.pictures.picture(cell)
     except SampleFailure as error:
-        what = f"The picture of '{sample.sample_id}' under {cell.corruption} at {cell.severity} cannot be had"
-        raise UsageError(what, got=str(error)) from error
+        raise UsageError(f"{what} cannot be had", got=str(error)) from error
     assert picture.true_mask is not None  # refused otherwise, as is the next
     assert sample.mesh is not None
     mask = np.asarray(picture.true_mask, np.float32)
+    if not (mask > 0.5).any():
+        hint = f"robench data verify {source.selection.root}, or another --seed: other pictures"
+        raise UsageError(f"{what} shows nobody to learn from", got="a true mask without a person", hint=hint)
     name = f"{sample.sample_id}|{cell.corruption}:{cell.severity}"
     return Lesson(name, picture.image, mask, picture.camera, sample.mesh), picture

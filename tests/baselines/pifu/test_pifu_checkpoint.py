@@ -180,6 +180,12 @@ def test_our_own_file_round_trips(tmp_path, dtype):
     assert load_weights(path).colour is None
 
 
+def test_the_folder_of_a_training_is_read(tmp_path):
+    save_weights(tmp_path / "model.safetensors", ShapeNet(TINY), None, {})
+    found = load_weights(tmp_path)
+    assert found.sha256 == load_weights(tmp_path / "model.safetensors").sha256
+
+
 def test_damaged_own_files_are_refused(tmp_path):
     from safetensors.torch import save_file
 

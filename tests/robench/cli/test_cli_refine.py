@@ -92,6 +92,7 @@ def test_a_person_whom_nobody_finds_is_counted_and_ends_with_3(run, make_people,
     code, said, err = run(*BASE, *SMALL, "--data", people, "--out", tmp_path, "--embeddings", "average")
     assert code == 3
     assert "no_detection: s1_0 (clean): the mask has no person" in err
+    assert "2 samples refined now; 1 of 2 could not be" in err
     assert "need ground-truth meshes with colours" in err
     assert "1/2" in said
 
@@ -99,7 +100,9 @@ def test_a_person_whom_nobody_finds_is_counted_and_ends_with_3(run, make_people,
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["--model", "mean-body"], 2, "no colours that could be refined"),
+        (["--model", "mean-body"], 2, "no colours that could be refined; expected pifu or pifu-mini."),
+        (["--model", "pifuhd"], 2, "no colours that could be refined; expected pifu or pifu-mini."),
+        (["--model", "pifu-experts"], 2, "no colours that could be refined; expected pifu or pifu-mini."),
         (["--model", "pifu"], 7, "ships no weights"),
         (["--prior", "clip-vit-l14:nowhere"], 7, "nowhere"),
         (["--prior", "dino"], 2, "no encoder 'dino'"),

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ from robench.data.splits import write_splits
 from robench.engine.cells import Cell
 from robench.errors import RobenchError, UsageError
 from robench.io.files import read_json, sha256_file
+from robench.io.images import write_mask
 from robench.training.adapt import AdaptOptions, adapt
 from robench.training.lessons import Adaptable, Adapted
 from robench.training.sources import deal, open_source
@@ -258,8 +260,15 @@ def test_truth_must_be_there(pupil, make_people, tmp_path):
         adapt(options(make_people(name="bare", mesh=False), tmp_path / "a"))
 
 
+def test_a_mask_that_leaves_nobody_is_told_by_picture(pupil, data, tmp_path):
+    write_mask(data / "masks" / "s2_0.png", np.zeros((48, 48), np.float32))
+    with pytest.raises(UsageError, match=r"'s2_0' under darker at \d shows nobody to learn from.*data verify .*--seed"):
+        adapt(options(data, tmp_path / "a", batches=(1,), batch_size=20))
+    assert pupil.calls == []
+
+
 def test_a_model_that_cannot_is_refused(plugins, data, tmp_path):
-    with pytest.raises(UsageError, match="'toy' cannot be adapted"):
+    with pytest.raises(UsageError, match=r"'toy' cannot be adapted; expected .*pifu-experts or pifu-mini"):
         adapt(AdaptOptions("toy", data, tmp_path / "a"))
 
 
