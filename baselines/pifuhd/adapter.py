@@ -52,6 +52,8 @@ class PifuHD:
             "parameters": 387_049_625,
             "gpu_mem_mb": 8000,
             "trainable": True,
+            "adaptable": False,
+            "refinable": False,
         },
     )
 

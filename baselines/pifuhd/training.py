@@ -114,11 +114,13 @@ class PifuHDRun(Run):
         """Train level after level from where the run stands; return the exported file."""
         self.net = self._fresh_net()
         first, state = self._stand()
-        for level in LEVELS:
-            if LEVELS.index(level) >= LEVELS.index(first):
-                if level != first:
-                    self.log.rewind(level, -1)  # of an attempt on a level before that was cut short
-                self._train(level, state if level == first else None)
+        begun = LEVELS.index(first)
+        for level in LEVELS[begun + 1 :]:  # what is left of levels that stood on one that was cut short
+            self.log.rewind(level, -1)
+            self._cut_short(level).unlink(missing_ok=True)
+        for place, level in enumerate(LEVELS):
+            if place >= begun:
+                self._train(level, state if place == begun else None)
             self._freeze(level)
         path = self.out / MODEL_FILE
         dtype = torch.float16 if self.config.export_dtype == "float16" else torch.float32
@@ -127,12 +129,15 @@ class PifuHDRun(Run):
         return path
 
     def _stand(self) -> tuple[Level, dict[str, Any] | None]:
-        """Return the level to go on with, and its state."""
-        for level in LEVELS:
-            if (state := load_state_file(self._cut_short(level))) is not None:
-                return level, state
+        """Return the level to go on with, and its state: the last one, or one before it that was cut short."""
         state = load_state_file(self.out / STATE_FILE)
-        return (LEVELS[0], None) if state is None else (cast(Level, state["phase"]), state)
+        if state is None:
+            return LEVELS[0], None
+        last = cast(Level, state["phase"])
+        for level in LEVELS[: LEVELS.index(last)]:
+            if (earlier := load_state_file(self._cut_short(level))) is not None:
+                return level, earlier
+        return last, state
 
     def _cut_short(self, level: Level) -> Path:
         return self.out / f"{level}.pt"

@@ -309,20 +309,33 @@ def test_the_fine_phase_moves_its_own_weights_alone(people, tmp_path, monkeypatc
 @pytest.mark.parametrize("stop", [3, 9, 17])
 def test_resuming_ends_in_the_same_weights(people, finished, tmp_path, monkeypatch, stop):
     """Killed between checkpoints in each of the levels, and resumed."""
+    killed_after(stop, monkeypatch, lambda: fit(TINY, people, tmp_path))
+    same_weights(finished, fit(TINY, people, tmp_path, resume=True))
+
+
+def test_what_stood_on_a_level_cut_short_is_forgotten_even_if_it_is_caught_up_in_parts(
+    people, finished, tmp_path, monkeypatch
+):
+    fit(TINY, people, tmp_path, max_minutes=0.0)
+    killed_after(9, monkeypatch, lambda: fit(TINY, people, tmp_path, resume=True))
+    assert {p.name for p in tmp_path.glob("*.pt")} == {"last.pt"}
+    same_weights(finished, fit(TINY, people, tmp_path, resume=True))
+
+
+def killed_after(steps, monkeypatch, run):
     calls, step = 0, pifu_training.Run._step
 
     def stopping(self, *args):
         nonlocal calls
         calls += 1
-        if calls > stop:
+        if calls > steps:
             raise RuntimeError("power cut")
         return step(self, *args)
 
     monkeypatch.setattr(pifu_training.Run, "_step", stopping)
     with pytest.raises(RuntimeError, match="power cut"):
-        fit(TINY, people, tmp_path)
+        run()
     monkeypatch.undo()
-    same_weights(finished, fit(TINY, people, tmp_path, resume=True))
 
 
 def same_weights(one, other):
