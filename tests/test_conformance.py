@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from robench import registry, testing
+from robench import cli, registry, testing
 from robench.errors import EnvironmentNotReady, RobenchError, UsageError
 
 WITHOUT_WEIGHTS = {"pifu", "pifu-clip-add", "pifu-clip-concat", "pifu-experts", "pifuhd"}
@@ -18,6 +19,10 @@ WITHOUT_WEIGHTS = {"pifu", "pifu-clip-add", "pifu-clip-concat", "pifu-experts", 
 
 def names(kind: registry.Kind) -> list[str]:
     return list(registry.entries(kind))
+
+
+def ours(model: str) -> bool:
+    return registry.entries("models")[model].point.value.startswith("baselines.")
 
 
 @pytest.mark.parametrize("kind", registry.KINDS)
@@ -87,6 +92,24 @@ def test_model(name: str) -> None:
         assert name in str(caught.value)
         return
     testing.check_model(model)
+
+
+@pytest.mark.parametrize("name", names("models"))
+def test_a_card_says_which_verbs_work_and_the_others_say_that_they_do_not(name: str, tmp_path: Path) -> None:
+    model = registry.load("models", name)
+    out = ["--data", "nowhere", "--out", str(tmp_path / "out")]
+    for says, verb, words in (
+        ("trainable", "train", [name, "--config", "none.yaml"]),
+        ("adaptable", "adapt", ["--model", name, "-c", "fog"]),
+        ("refinable", "refine", ["--model", name, "--prior", "tiny-random"]),
+    ):
+        assert model.card.extra.get(says) in ((True, False) if ours(name) else (True, False, None))
+        assert bool(model.card.extra.get(says)) is hasattr(model, verb)
+        if not hasattr(model, verb):
+            done = CliRunner().invoke(cli.app, [verb, *words, *out])
+            assert isinstance(done.exception, UsageError)
+            assert re.search(rf"'{name}' (cannot|has no).*; expected .*pifu-mini", str(done.exception))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", names("models"))

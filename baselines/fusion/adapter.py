@@ -32,6 +32,7 @@ def _card(name: str, summary: str, parameters: dict[str, int], memory: int) -> C
         "gpu_mem_mb": memory,
         "trainable": True,
         "adaptable": True,
+        "refinable": False,
     }
     licence = "Apache-2.0 (code); CLIP's weights: MIT"
     return Card(name=name, version="1", summary=summary, licence=licence, reference=_REFERENCE, extra=facts)

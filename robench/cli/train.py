@@ -29,11 +29,12 @@ def train(
 ) -> None:
     """Train a model; prints where its weights are."""
     from robench import registry
+    from robench.engine.model_options import models_with
 
     loaded = registry.load("models", model)
     trainer = getattr(loaded, "train", None)
     if trainer is None:
-        raise UsageError(f"The model '{model}' cannot be trained", hint="robench list models")
+        raise UsageError(f"The model '{model}' cannot be trained", expected=models_with("train"))
     if not config.is_file():
         raise UsageError(f"There is no file of training options {config}")
     if max_minutes is not None and max_minutes <= 0:

@@ -102,11 +102,11 @@ def refine_samples(options: RefineOptions) -> Refined:
         Mismatch: If weights that one sample hands to the next (``as-coded``) are missing.
     """
     _check(options)
+    model = _refinable(options.model)
+    configure(model, options.model_options)
     plan = plan_pictures(options.pictures, CLEAN_ONLY)
     masker = load_masker(options.masker)
     refuse_without_masks(masker, plan.selection.samples)
-    model = _refinable(options.model)
-    configure(model, options.model_options)
     opened = open_encoder(options.prior, options.device)
     try:
         report = model.open(opened.report.device if options.device == "auto" else options.device, options.checkpoint)
@@ -137,9 +137,9 @@ def plan_refinement(options: RefineOptions) -> dict[str, Any]:
         UsageError: If an option is wrong, or the model cannot refine colours.
     """
     _check(options)
+    configure(_refinable(options.model), options.model_options)
     plan = plan_pictures(options.pictures, CLEAN_ONLY)
     refuse_without_masks(load_masker(options.masker), plan.selection.samples)
-    configure(_refinable(options.model), options.model_options)
     cells = len(cells_of(plan))
     return {
         "model": options.model,
