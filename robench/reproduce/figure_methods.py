@@ -129,10 +129,10 @@ def findings(found: Sequence[Method], metric: str, paired: Callable[[Sequence[Me
         paired: From methods to `robench.analysis.methods.paired_table` against the first.
     """
     table, base = paired(found), found[0].label
-    others = [method.label for method in found[1:]]
-    here = f"there is no other model than {base}"
-    if others:
-        here = f"against {base}, on clean pictures: " + "; ".join(f"{m}: {_change(table, m, 'clean')}" for m in others)
+    fusions = [method.label for method in found[1:] if method.choice.name in PAPERS]
+    here = "no fusion method is among the models"
+    if fusions:
+        here = f"against {base}, on clean pictures: " + "; ".join(f"{m}: {_change(table, m, 'clean')}" for m in fusions)
     said = [Finding(ALL_WORSE, f"{here}.")]
     adds, experts = ([m for m in found if m.choice.name == name] for name in (ADD, EXPERTS))
     here = "; ".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -207,10 +208,11 @@ def test_findings_of_methods_are_the_numbers(some) -> None:
     assert len(figure_methods.findings(some, METRICS[1], paired)) == 2  # of Experts, the paper speaks of Chamfer alone
 
 
-def test_of_a_lone_baseline_nothing_is_claimed(some) -> None:
-    found = figure_methods.findings(some[:1], "chamfer_cm", paired)
+def test_of_fusion_nothing_is_claimed_where_there_is_none(some) -> None:
+    adapted = dataclasses.replace(some[1], label="adapted", choice=ModelChoice("pifu-mini"))
+    found = figure_methods.findings([some[0], adapted], "chamfer_cm", paired)
     assert [one.here for one in found] == [
-        "there is no other model than pifu-mini.",
+        "no fusion method is among the models.",
         "pifu-clip-add is not among the models.",
         "pifu-clip-add and pifu-experts are not both among the models.",
     ]
