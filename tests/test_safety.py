@@ -417,7 +417,7 @@ def test_a_set_cannot_name_code(cset, tmp_path, monkeypatch, name):
 
 
 def test_an_index_leads_nowhere_else(cset, tmp_path):
-    from robench.engine.cset import read_index, rows_sha256, write_index
+    from robench.engine.cset_index import read_index, rows_sha256, write_index
 
     write_png(tmp_path / "secret.png", example_image(SHAPE))
     before = {path.name for path in tmp_path.iterdir()}
