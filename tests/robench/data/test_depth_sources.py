@@ -12,7 +12,8 @@ import pytest
 
 from robench.data import dpt
 from robench.data.depth_sources import PLANE_M, DepthSources, choose_depth
-from robench.engine.cset import INDEX, open_set, read_index
+from robench.engine.cset import open_set
+from robench.engine.cset_index import INDEX, read_index
 from robench.engine.cset_writer import plan_set, write_set
 from robench.engine.inputs import Inputs
 from robench.engine.recipes import custom_recipe

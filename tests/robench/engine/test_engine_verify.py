@@ -13,7 +13,8 @@ import pytest
 import trimesh
 from PIL import Image
 
-from robench.engine.cset import INDEX, JOURNAL, MANIFEST
+from robench.engine.cset import MANIFEST
+from robench.engine.cset_index import INDEX, JOURNAL
 from robench.engine.cset_writer import write_set
 from robench.engine.recipes import custom_recipe
 from robench.engine.selection import select
