@@ -36,17 +36,13 @@ class FusionTrainConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, wrong, expected in (
+        self.refuse(
             ("draws", self.draws < 0, "0 or more"),
             ("colour_steps", self.colour_steps != 0, "0: a fusion trains no colours"),
             ("start", bool(self.start), "none: 'base' names the PIFu whose image filter is taken"),
             ("network", self.network != self.fusion.pifu, "the fusion's own"),
             ("base", self.fusion.freeze_filter and not self.base, "a trained PIFu, whose image filter is frozen"),
-        ):
-            if wrong:
-                raise UsageError(
-                    f"The training option '{name}' is not possible", got=repr(getattr(self, name)), expected=expected
-                )
+        )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:

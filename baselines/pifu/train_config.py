@@ -133,6 +133,16 @@ class TrainConfig:
                 del values[name]
         return json.dumps(values, sort_keys=True)
 
+    def refuse(self, *faults: tuple[str, bool, str]) -> None:
+        """Refuse options: of each its name, whether it is wrong, and what it should be.
+
+        Raises:
+            UsageError: Of the first that is wrong.
+        """
+        for name, wrong, expected in faults:
+            if wrong:
+                raise _wrong(name, getattr(self, name), expected)
+
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Build from plain values; ``network`` may name a ``preset`` and override its options.

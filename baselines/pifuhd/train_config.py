@@ -41,7 +41,7 @@ class PifuHDTrainConfig(TrainConfig):
         super().__post_init__()
         stride = self.hd.fine.stride
         fits = self.window % stride == 0 and stride <= self.window <= self.hd.fine_size
-        for name, wrong, expected in (
+        self.refuse(
             ("normals", self.normals not in ("predicted", "true"), "predicted or true"),
             ("normal_steps", self.normal_steps < 1, "at least 1"),
             ("fine_steps", self.fine_steps < 1, "at least 1"),
@@ -49,12 +49,9 @@ class PifuHDTrainConfig(TrainConfig):
             ("colour_steps", self.colour_steps != 0, "0: PIFuHD has no colour network"),
             ("corruptions", self.corruptions is not None, "none: PIFuHD is trained on clean pictures"),
             ("masks", self.masks is not None, "none: PIFuHD sees the background, and masks make its crop alone"),
+            ("start", bool(self.start), "none: its levels begin from drawn weights"),
             ("network", self.network != self.hd.coarse, "the coarse level of 'hd'"),
-        ):
-            if wrong:
-                raise UsageError(
-                    f"The training option '{name}' is not possible", got=repr(getattr(self, name)), expected=expected
-                )
+        )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:

@@ -393,6 +393,7 @@ def test_the_shipped_options_are_valid_and_the_small_net_is_small():
         ({"normals": "none"}, "'normals'.*predicted or true"),
         ({"colour_steps": 5}, "'colour_steps'"),
         ({"corruptions": [{"condition": "fog_3d", "share": 0.5}]}, "'corruptions'.*clean pictures"),
+        ({"start": "pifu-mini"}, "'start'.*drawn weights"),
         ({"masks": {"masker": "u2netp-anny", "share": 0.5}}, "'masks'"),
         ({"fine_steps": 0}, "'fine_steps'"),
         ({"normal_stepz": 3}, "no such option"),
