@@ -126,16 +126,10 @@ def plan_likeness(options: LikenessOptions) -> dict[str, Any]:
 
 
 def _facts(plan: PicturePlan, opened: OpenEncoder, step: int) -> dict[str, Any]:
-    chosen = plan.selection
     return {
         "format": 1,
         "encoder": opened.identity(),
-        "dataset": chosen.dataset,
-        "dataset_revision": chosen.revision,
-        "split_sha256": chosen.split_sha256,
-        "cset_id": plan.cset_id,
-        "recipe": plan.recipe.name,
-        "seed": plan.seed,
+        **plan.identity(),
         "step_deg": step,
     }
 

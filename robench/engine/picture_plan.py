@@ -102,6 +102,17 @@ class PicturePlan:
             "cset_id": self.cset_id,
         }
 
+    def identity(self) -> dict[str, Any]:
+        """Return what results depend on of the pictures, JSON-able."""
+        return {
+            "dataset": self.selection.dataset,
+            "dataset_revision": self.selection.revision,
+            "split_sha256": self.selection.split_sha256,
+            "cset_id": self.cset_id,
+            "recipe": self.recipe.name,
+            "seed": self.seed,
+        }
+
     @property
     def _depths(self) -> Any:
         return self.source.depths if isinstance(self.source, OnTheFly) else GIVEN_OR_MESH

@@ -210,7 +210,6 @@ def _facts(
     opened: OpenEncoder,
     masker: Mapping[str, Any],
 ) -> dict[str, Any]:
-    chosen = plan.selection
     settings = asdict(options.settings)
     settings["embeddings"] = options.embeddings
     return {
@@ -221,10 +220,5 @@ def _facts(
         "masker": dict(masker),
         "settings": settings,
         "keep_meshes": options.keep_meshes,
-        "dataset": chosen.dataset,
-        "dataset_revision": chosen.revision,
-        "split_sha256": chosen.split_sha256,
-        "cset_id": plan.cset_id,
-        "recipe": plan.recipe.name,
-        "seed": plan.seed,
+        **plan.identity(),
     }

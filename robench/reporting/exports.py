@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -20,9 +21,14 @@ def to_jsonl(table: pd.DataFrame) -> str:
 
     Lines are ASCII: nothing that somebody named ends one or turns its direction.
     """
+    lines = (json.dumps(record, allow_nan=False, separators=(",", ":")) for record in plain_records(table))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def plain_records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table as JSON can hold them: plain values by column, None for what is missing."""
     columns = {str(name): _plain(table[name]) for name in table.columns}
-    records = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
-    return "".join(f"{json.dumps(record, allow_nan=False, separators=(',', ':'))}\n" for record in records)
+    return (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
 
 
 def _plain(column: pd.Series[Any]) -> list[Any]:

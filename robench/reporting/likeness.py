@@ -11,7 +11,7 @@ import pandas as pd
 
 from robench.analysis.likeness import SIDES
 from robench.io.files import json_text, write_text_atomic
-from robench.reporting.exports import to_jsonl
+from robench.reporting.exports import plain_records, to_jsonl
 from robench.reporting.labels import interval, number
 from robench.reporting.plots import NORMAL, OKABE_ITO, ONE_COLUMN, SMALL, new_figure, save, wrapped
 from robench.reporting.tables import Block, Cell, Column, markdown_of, to_csv
@@ -94,7 +94,7 @@ def write_likeness(
         formats: Of the plots.
     """
     notes = likeness_notes(table, facts, level)
-    records = [{k: _plain(v) for k, v in record.items()} for record in table.to_dict("records")]
+    records = list(plain_records(table))
     texts = {
         "similarity.csv": to_csv(table),
         "similarity.md": markdown_of([likeness_block(table, facts)], notes),
@@ -109,11 +109,6 @@ def write_likeness(
     if (table["kind"] == "view").any():
         written += save(turn_curve(table), out / "views", formats)
     return written
-
-
-def _plain(value: Any) -> Any:
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def likeness_bars(table: pd.DataFrame) -> Figure:

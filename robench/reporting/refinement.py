@@ -12,6 +12,7 @@ import pandas as pd
 from robench.contracts import Image
 from robench.io.files import json_text, safe_join, write_text_atomic
 from robench.io.images import read_image, write_png
+from robench.reporting.exports import plain_records
 from robench.reporting.labels import interval, number
 from robench.reporting.plots import MARKERS, NORMAL, OKABE_ITO, ONE_COLUMN, SMALL, TWO_COLUMNS, plain, save
 from robench.reporting.tables import Block, Cell, Column, markdown_of, to_csv
@@ -108,7 +109,7 @@ def write_refinement(
         for cell in cells
         if cell["status"] != "ok"
     ]
-    records = [{k: _plain(v) for k, v in record.items()} for record in changes.to_dict("records")]
+    records = list(plain_records(changes))
     texts = {
         "log.csv": to_csv(log),
         "curves.csv": to_csv(curves),
@@ -126,11 +127,6 @@ def write_refinement(
         write_png(out / "before_after.png", shown)
         written.append(out / "before_after.png")
     return written
-
-
-def _plain(value: Any) -> Any:
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def curve_plot(curves: pd.DataFrame) -> Figure:
